@@ -55,6 +55,7 @@ class ShownMember(msgspec.Struct, frozen=True):
     label: str
     ratio: float
     over: bool
+    withdrawn: bool
 
 
 class ShownIncident(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -207,6 +208,7 @@ def _members(incident: PublishedIncident) -> list[ShownMember]:
             label(each.member),
             each.ratio,
             each.over is not None,
+            each.withdrawn,
         )
         for each in shifts
     ]

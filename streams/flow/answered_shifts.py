@@ -10,6 +10,10 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import NamedTuple
 
 from streams.flow.answer_book import MarketAnswers
+from streams.index.demand import SCALE
+from streams.index.incident_measures import STOPPED_RATIO
+from streams.index.incidents import Incident, IncidentShift
+from streams.index.indices import ALL, CATEGORY, CHANNEL, MARKET, METHOD, REGION
 from streams.index.learning import WHOLE, Scope
 from streams.index.operator_answers import EXPECTED, FALSE_ALARM, Answer
 from streams.index.panes import DAY_MS, MINUTE_MS
@@ -19,14 +23,79 @@ BEGAN_BEFORE_MS = 15 * MINUTE_MS
 """A shift may begin so long before the event that it belongs to: starts are estimates."""
 
 
+_LEARNABLE = (MARKET, CATEGORY, REGION, CHANNEL, METHOD)
+
+
 class PagedShift(NamedTuple):
-    """A shift that goes on, as an answer may be about it. ``start_ms``: its estimated beginning."""
+    """A shift that goes on, as an answer may be about it. ``start_ms``: its estimated beginning.
+
+    ``stopped_ms``: since when its incident is an outage; 0: it is none. ``known_ms``: since when it can
+    be known what it is. An answer that was given before is about something else.
+    """
 
     incident: str
     series: Scope
     direction: int
     clock: str
     start_ms: int
+    stopped_ms: int = 0
+    known_ms: int = 0
+
+
+def paged_shifts(incident: Incident) -> list[PagedShift]:
+    """Return the shifts of an incident as an answer may be about them, in their order.
+
+    Who calls an incident a false alarm knows the shifts that were found by then. The market's own, if
+    it is among them, explains later ones: what shifts in its direction before it is over, and is not
+    clearly larger.
+    """
+    lead = incident.lead
+    return [
+        PagedShift(
+            incident.id,
+            scope_of(shift.dimension, shift.member),
+            shift.direction,
+            shift.clock,
+            shift.start_ms,
+            incident.stopped_ms,
+            max(
+                incident.stopped_ms,
+                min(shift.found_ms, lead.found_ms if _explained(lead, shift) else shift.found_ms),
+            ),
+        )
+        for shift in incident.shifts
+    ]
+
+
+def _explained(lead: IncidentShift, shift: IncidentShift) -> bool:
+    if not lead.of_market or shift.direction != lead.direction:
+        return False
+    if lead.over_ms and shift.start_ms > lead.over_ms:
+        return False
+    if shift.direction > 0:
+        return shift.interval.lower <= lead.interval.upper
+    return shift.interval.upper >= lead.interval.lower
+
+
+def silencer_of(
+    incident: Incident,
+    answers: MarketAnswers,
+    series_of: Callable[[str], Collection[Scope]],
+    now_ms: int,
+) -> Answer | None:
+    """Return the answer by which an incident does not page; None: a shift of it that goes on pages.
+
+    Of one that is over, all shifts count as they were at ``now_ms``.
+    """
+    lead, found = incident.lead, None
+    for shift, paged in zip(incident.shifts, paged_shifts(incident), strict=True):
+        if shift.over_ms and not incident.over_ms:
+            continue
+        by = silencer(paged, answers, series_of, now_ms)
+        if by is None:
+            return None
+        found = by if found is None or shift is lead else found
+    return found
 
 
 def silencer(
@@ -37,13 +106,14 @@ def silencer(
 ) -> Answer | None:
     """Return the answer by which a shift is over for readers; None: it pages.
 
-    It says that the shift is a false alarm, or part of what somebody expects.
+    It says that the shift is a false alarm, or part of what somebody expects. It is not about what could
+    not be known when it was given: an outage that came later is one unless it is what is expected.
     An expected event silences every shift in its direction that began while it lasts: of the series of
     its incident, and of all series where the whole market shifted. A fall below what is usual without
     the event pages as ever. ``series_of``: the series of an incident's shifts.
     """
     verdict = answers.verdict(shift.incident)
-    if verdict is not None and verdict.kind == FALSE_ALARM:
+    if verdict is not None and verdict.kind == FALSE_ALARM and verdict.at_ms >= shift.known_ms:
         return verdict
     found = (answer for answer in answers.expected() if _expects(answer, shift, series_of, now_ms))
     return next(found, None)
@@ -59,6 +129,9 @@ def _expects(
     drift = shift.clock == DRIFT.name
     if now_ms >= answer.until_ms and not (drift and shift.start_ms < answer.until_ms):
         return False
+    stops = answer.factor is not None and answer.factor <= STOPPED_RATIO * SCALE
+    if shift.stopped_ms > answer.at_ms and not stops:
+        return False
     if shift.incident == answer.incident:
         return True
     if shift.direction != direction_of(answer.incident):
@@ -67,6 +140,13 @@ def _expects(
         return False
     series = {answer.scope, *series_of(answer.incident)}
     return WHOLE in series or shift.series in series
+
+
+def scope_of(dimension: str, member: str) -> Scope:
+    """Scope of a series in ``index.learning``: the total covers every column."""
+    if (dimension, member) == (MARKET, ALL):
+        return WHOLE
+    return (dimension if dimension in _LEARNABLE else METHOD, member)
 
 
 def direction_of(incident: str) -> int:

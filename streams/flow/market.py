@@ -35,7 +35,7 @@ from streams.flow.vintages import LearntVintage
 from streams.flow.wire import MarkRecord
 from streams.index.history_records import ClockReset
 from streams.index.methodology import Market, Methodology
-from streams.index.panes import DAY_MS, HOUR_MS, MINUTE_MS
+from streams.index.panes import HOUR_MS, MINUTE_MS
 from streams.index.shift_budget import market_shares
 from streams.index.values import Fence, Value
 
@@ -291,12 +291,17 @@ class MarketCompile:
         )
 
     def _watch(self, *, changed: bool) -> list[FoundShift]:
-        """Step the detectors; a market of old data runs none."""
+        """Step the detectors; a market of old data runs none.
+
+        They do not begin in a backlog: its shifts are of the past. It teaches sizes.
+        """
         if not self.progress.live:
             return []
         live_ms = min(self.progress.as_of_ms.values())
         ended = self.shifts.take_generation(self.progress.generation, live_ms)
         if self.progress.final_ms == NEVER_MS:
+            return ended
+        if not self.shifts.done_until_ms and self.progress.reads_backlog:
             return ended
         final_ms = self.progress.final_ms - self.progress.methodology.grace_ms
         orders, payments = (self._read_from(topic, final_ms) for topic in self.progress.topics)
@@ -347,8 +352,7 @@ class MarketCompile:
         known_ms = (
             min(self.progress.final_ms, *self.progress.as_of_ms.values()) // MINUTE_MS * MINUTE_MS
         )
-        if self.shifts.behind:  # they still have to read these minutes
-            known_ms = min(known_ms, self.shifts.done_until_ms + DAY_MS)
+        known_ms = min(known_ms, self.shifts.horizon_max_ms)
         self.progress.horizon_ms = max(self.progress.horizon_ms, known_ms)
 
     def _drop_expired(self, read_ms: int) -> None:

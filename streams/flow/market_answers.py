@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import NamedTuple, Protocol
 
 from streams.flow.answer_book import MarketAnswers
-from streams.flow.answered_shifts import PagedShift, silencer
-from streams.flow.market_incidents import MarketIncidents, incident_of
-from streams.flow.market_shifts import KeptShift, scope_of, series_of
+from streams.flow.answered_shifts import PagedShift, paged_shifts, scope_of, silencer, silencer_of
+from streams.flow.market_incidents import MarketIncidents
+from streams.flow.market_shifts import KeptShift, series_of
 from streams.flow.shift_watch import ActiveShift, SeriesStatus
-from streams.index.incidents import Incident
 from streams.index.learning import Scope
 from streams.index.operator_answers import Answer
 from streams.index.panes import of_minute
@@ -52,11 +52,22 @@ class AnsweredShifts:
         statuses = self._detected.statuses()
         if not self._answers.incidents:
             return statuses
-        names = incident_of(self._detected.incidents.kept)
+        known = {
+            shift.name: paged
+            for incident in self._detected.incidents.kept
+            for shift, paged in zip(incident.shifts, paged_shifts(incident), strict=True)
+        }
+        series_of = cache(self._series_of)
         return [
             status._replace(shift=None)
-            if status.shift is not None
-            and self._silencer(_paged(status.shift, names), now_ms) is not None
+            if (shift := status.shift) is not None
+            and silencer(
+                known.get((shift.dimension, shift.member, shift.number)) or _of_none(shift),
+                self._answers,
+                series_of,
+                now_ms,
+            )
+            is not None
             else status
             for status in statuses
         ]
@@ -64,9 +75,11 @@ class AnsweredShifts:
     def given(self, now_ms: int) -> Mapping[str, GivenAnswers]:
         """Return the answers by incident; the same object as before while nothing of them changed."""
         found: dict[str, GivenAnswers] = {}
+        series_of = cache(self._series_of)
         for incident in self._detected.incidents.kept if self._answers.incidents else ():
             of_own = self._answers.incidents.get(incident.id)
-            by = None if incident.over_ms else self._silencer(_lead(incident), now_ms)
+            over = incident.over_ms > 0
+            by = None if over else silencer_of(incident, self._answers, series_of, now_ms)
             if of_own is not None or by is not None:
                 found[incident.id] = GivenAnswers(
                     None if of_own is None else of_own.acknowledged,
@@ -78,30 +91,17 @@ class AnsweredShifts:
             self._given = found
         return self._given
 
-    def _silencer(self, shift: PagedShift, now_ms: int) -> Answer | None:
-        return silencer(shift, self._answers, self._series_of, now_ms)
-
     def _series_of(self, incident: str) -> set[Scope]:
         """Return the series of an incident's shifts, as far as they are known."""
         return series_of(incident, self._detected.kept, self._detected.incidents.kept)
 
 
-def _paged(shift: ActiveShift, names: Mapping[tuple[str, str, int], str]) -> PagedShift:
+def _of_none(shift: ActiveShift) -> PagedShift:
+    """Return a shift of no incident that is kept."""
     return PagedShift(
-        names.get((shift.dimension, shift.member, shift.number), ""),
+        "",
         scope_of(shift.dimension, shift.member),
         shift.direction,
         shift.clock,
         of_minute(shift.start),
-    )
-
-
-def _lead(incident: Incident) -> PagedShift:
-    lead = incident.lead
-    return PagedShift(
-        incident.id,
-        scope_of(lead.dimension, lead.member),
-        lead.direction,
-        lead.clock,
-        lead.start_ms,
     )

@@ -13,7 +13,7 @@ from operator import attrgetter
 import msgspec
 
 from streams.flow.shift_watch import FINAL, LIVE, ActiveShift, FoundShift, SeriesStatus
-from streams.index.incident_measures import SpanSums, measure
+from streams.index.incident_measures import STOPPED_RATIO, SpanSums, measure
 from streams.index.incidents import (
     Ended,
     Incident,
@@ -176,4 +176,7 @@ def _measure(incident: Incident, until: int, sums: SpanSums) -> None:
         frozenset((shift.dimension, shift.member) for shift in incident.shifts),
         sums,
     )
-    incident.stopped = incident.stopped or (lead.direction < 0 and incident.measures.stopped)
+    if lead.direction < 0 and incident.measures.stopped and not incident.stopped:
+        at_once = lead.interval.ratio <= STOPPED_RATIO
+        incident.stopped = True
+        incident.stopped_ms = lead.start_ms if at_once else incident.measures.until_ms

@@ -1,7 +1,9 @@
 """Counts a market's pages against its budget, by the words of operators.
 
-The incidents of a year are kept in the detectors' record, so a new owner goes on counting. What is said
-of them is looked up when they are counted: an answer counts at once, and one taken back no more.
+The incidents of a year are kept in the detectors' record, so a new owner goes on counting. Whether
+one has paged is noted while it goes on: later nobody could tell, since answers change and shifts are
+forgotten after 60 days. What is said of it is looked up when it is counted: an answer counts at once,
+and one taken back no more.
 """
 
 from __future__ import annotations
@@ -9,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 
 from streams.flow.answer_book import MarketAnswers
-from streams.flow.answered_shifts import PagedShift, direction_of, silencer
+from streams.flow.answered_shifts import silencer_of
 from streams.index.incidents import Incident
 from streams.index.learning import Scope
-from streams.index.operator_answers import EXPECTED, FALSE_ALARM
+from streams.index.operator_answers import FALSE_ALARM
 from streams.index.page_budget import (
     SPANS_DAYS,
     PageCount,
@@ -51,15 +53,20 @@ class MarketPages:
         self.log = log
 
     def step(self, incidents: Iterable[Incident], now_ms: int) -> bool:
-        """Note new incidents; return whether there is news for the record."""
+        """Note new incidents, and which page by now; return whether there is news for the record.
+
+        ``incidents``: at least those that go on, and those that are new.
+        """
         news = self.log.begin(now_ms)
         for incident in incidents:
-            lead = incident.lead
-            paged = PagedIncident(
-                incident.id, lead.dimension, lead.member, lead.clock, incident.found_ms
-            )
-            if incident.found_ms >= now_ms - KEPT_MS and self.log.note(paged):
+            noted = self.log.noted(incident.id)
+            if noted is None and incident.found_ms >= now_ms - KEPT_MS:
+                silenced = self._is_silenced(incident, now_ms)
+                self.log.note(PagedIncident(incident.id, incident.found_ms, silenced))
                 news = True
+            elif noted is not None and noted.silenced and not incident.over_ms:
+                noted.silenced = self._is_silenced(incident, now_ms)
+                news = news or not noted.silenced
         if self.log.paged and self.log.paged[0].found_ms < now_ms - KEPT_MS:
             self.log.drop_before(now_ms - KEPT_MS)
         if news:
@@ -77,22 +84,24 @@ class MarketPages:
             self._counted = key, found
         return self._counted[1]
 
+    def _is_silenced(self, incident: Incident, now_ms: int) -> bool:
+        """Return whether an answer to an earlier incident keeps this one from paging.
+
+        Of one that began and ended while nobody watched, an answer counts that was there by then.
+        """
+        over = incident.over_ms > 0
+        at_ms = incident.found_ms if over else now_ms
+        by = silencer_of(incident, self._answers, self._series_of, at_ms)
+        if by is None or by.incident == incident.id:
+            return False
+        return not over or by.at_ms <= incident.found_ms
+
     def _word(self, paged: PagedIncident) -> Word:
+        if paged.silenced:
+            return "silenced"
         answered = self._answers.incidents.get(paged.id)
         verdict = None if answered is None else answered.verdict
-        if verdict is not None and verdict.kind == FALSE_ALARM:
-            return "false"
-        shift = PagedShift(
-            "",
-            (paged.dimension, paged.member),
-            direction_of(paged.id),
-            paged.clock,
-            paged.found_ms,
-        )
-        by = silencer(shift, self._answers, self._series_of, paged.found_ms)
-        if by is not None and by.incident != paged.id and by.at_ms <= paged.found_ms:
-            return "silenced"
-        if verdict is not None and verdict.kind == EXPECTED:
-            return "confirmed"
+        if verdict is not None:
+            return "false" if verdict.kind == FALSE_ALARM else "confirmed"
         acknowledged = None if answered is None else answered.acknowledged
         return "open" if acknowledged is None else "confirmed"

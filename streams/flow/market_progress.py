@@ -9,8 +9,8 @@ from streams.flow.fence_record import FenceRecord
 from streams.flow.ledger import Ledger
 from streams.flow.level_base import LevelRecord
 from streams.flow.state import NEVER_MS
-from streams.flow.topic_progress import asked_within_ms, topic_progress
-from streams.flow.wire import MarkRecord
+from streams.flow.topic_progress import asked_within_ms, read_furthest_ms, topic_progress
+from streams.flow.wire import LIVE_WITHIN_MS, MarkRecord
 from streams.index.indices import SOURCES
 from streams.index.methodology import Market, Methodology
 from streams.index.panes import HOUR_MS
@@ -43,6 +43,8 @@ class MarketProgress:
         self.joined: set[str] = set()
         """Topics that the headline waits for. One joins when its own ``as_of`` has reached the
         headline: so an import whose payments are read after its orders sends nothing back."""
+        self.log_ms = NEVER_MS
+        """How far the source partition that is read furthest is known."""
         self.final_ms = NEVER_MS
         self.horizon_ms = NEVER_MS
         """Rows that lie further before it than their retention are no longer shown. They are
@@ -186,6 +188,7 @@ class MarketProgress:
             if as_of_ms > self.as_of_ms.get(topic, NEVER_MS):
                 self.as_of_ms[topic] = as_of_ms
                 moved = True
+        self.log_ms = read_furthest_ms(self.market.code, marks.values())
         if seen:  # until then nobody knows whether the market's records are of today or of 2017
             # A partition may have been added since a worker asked for the topics: what it holds may be
             # as late as the grace allows.
@@ -210,6 +213,11 @@ class MarketProgress:
     def newest_ms(self) -> int:
         """The larger of the topics' ``as_of``: what is scheduled by event time goes by it."""
         return max(self.as_of_ms.values())
+
+    @property
+    def reads_backlog(self) -> bool:
+        """Whether a source partition is read so far behind another that its events are of the past."""
+        return min(self.as_of_ms.values()) < self.log_ms - LIVE_WITHIN_MS
 
     @property
     def published_sources(self) -> frozenset[str]:

@@ -1,8 +1,8 @@
 """Feeds the detectors of one market: minutes from the ledger, expectations from its vintages.
 
 Final minutes are applied in order, each once, wherever this worker took over. Live minutes up to
-``as_of`` are tried on top of them. Detection begins when the market is live: an import of old data
-pages nobody.
+``as_of`` are tried on top of them. Detection begins when the market is live: an import of old data, or a
+backlog, pages nobody.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 
 from streams.flow.answer_book import MarketAnswers
-from streams.flow.answered_shifts import verdicts
+from streams.flow.answered_shifts import scope_of, verdicts
 from streams.flow.ledger import Ledger
 from streams.flow.market_incidents import MarketIncidents, incident_of
 from streams.flow.market_pages import MarketPages
@@ -30,16 +30,17 @@ from streams.flow.shift_watch import (
     WatchedMinute,
     WatchRecord,
 )
+from streams.flow.state import FOREVER_MS
 from streams.index.demand import SCALE
 from streams.index.formats import numbered_decoder, numbered_encoder
 from streams.index.incident_measures import DISPLAY_NOISE, SeriesSums
 from streams.index.incidents import Incident
-from streams.index.indices import ALL, CATEGORY, CHANNEL, MARKET, METHOD, REGION
+from streams.index.indices import MARKET
 from streams.index.learning import WHOLE, Relevel, Scope, Shifted, relevel_of
 from streams.index.measured import ExpectedRow
 from streams.index.operator_answers import EXPECTED, Answer, teaches
 from streams.index.page_budget import PageLog
-from streams.index.panes import MINUTE_MS, LocalDays, of_minute
+from streams.index.panes import DAY_MS, MINUTE_MS, LocalDays, of_minute
 from streams.index.partials import Row
 from streams.index.season import PRIOR_ORDERS
 from streams.index.shift_budget import ShiftRules
@@ -52,6 +53,8 @@ READ_MINUTES_MAX = 60
 """Minutes whose expectations are kept between steps; they are not final for some minutes."""
 STEP_MINUTES_MAX = 120
 """Final minutes applied in one step: a worker that comes back after days must not block."""
+TAUGHT_COUNTS_MAX = 8_000
+"""Counts, one of each series a minute, from which sizes are taught in one step: about 30 ms."""
 MINUTES_BACK = 1_440
 """How far back a shift's contributors are summed; minutes are kept a little longer."""
 UNTAUGHT_PANES_KEPT_MS = 32 * MINUTE_MS
@@ -65,7 +68,6 @@ KEPT_MINUTES = 60 * 1_440
 """A shift is remembered this long after its end: vintages learn from six weeks and some days back."""
 KEPT_MAX = 2_000
 """Shifts that are remembered. Beyond it those that ended first are forgotten, and their hours teach."""
-_LEARNABLE = (MARKET, CATEGORY, REGION, CHANNEL, METHOD)
 
 
 class Reach(NamedTuple):
@@ -137,6 +139,8 @@ class ShiftsRecord(msgspec.Struct):
     pages: PageLog = msgspec.field(default_factory=PageLog)
     generation: int = 0
     """Generation of the market's ``as_of`` (decision 0121) that these detectors follow."""
+    teaching_ms: int = 0
+    """Horizon of the ledger when the teaching of sizes began, which is under way; 0: it is not."""
 
 
 encode_shifts = numbered_encoder()
@@ -174,6 +178,12 @@ class MarketShifts:
         """Whether the present state was taken as a record."""
         self._sizes_taught = False
         """Whether sizes are known, or were taught what there was."""
+        self._teaching_ms = 0
+        """As in the record. Panes are kept as they were then, so a new owner is taught the same."""
+        self._teach: range | None = None
+        """Minutes that are still to be taught; None: they are to be found."""
+        self._readable_until_ms = FOREVER_MS
+        """See ``horizon_max_ms``."""
         self._ledger = ledger
         self._expectation = expectation
         self._early = early
@@ -201,6 +211,7 @@ class MarketShifts:
                 incidents=self.incidents.kept,
                 pages=self.pages.log,
                 generation=self._generation,
+                teaching_ms=self._teaching_ms,
             )
         )
 
@@ -220,6 +231,7 @@ class MarketShifts:
             self.incidents.restore(record.incidents)
             self.pages.restore(record.pages)
             self._days_until = record.days_until
+            self._teach_anew(record.teaching_ms)
 
     @property
     def done_until_ms(self) -> int:
@@ -231,8 +243,15 @@ class MarketShifts:
         done_ms = self.done_until_ms
         if self._sizes_taught:
             return done_ms
-        kept_ms = horizon_ms - UNTAUGHT_PANES_KEPT_MS
+        kept_ms = (self._teaching_ms or horizon_ms) - UNTAUGHT_PANES_KEPT_MS
         return min(kept_ms, done_ms) if done_ms else kept_ms
+
+    @property
+    def horizon_max_ms(self) -> int:
+        """Horizon of the ledger up to which it keeps the minutes that are still to be read."""
+        return min(
+            self._readable_until_ms, self.done_until_ms + DAY_MS if self.behind else FOREVER_MS
+        )
 
     def take_generation(self, generation: int, live_ms: int) -> list[FoundShift]:
         """Begin anew if an operator has set ``as_of`` back to ``live_ms``, behind what was applied.
@@ -246,6 +265,7 @@ class MarketShifts:
         self._recorded = False
         if self.done_until_ms <= live_ms:
             return []
+        self._teach_anew(0)
         ended = self.watch.begin_anew(live_ms // MINUTE_MS, self._sums)
         self._keep(ended)
         self.incidents.set_back(live_ms)
@@ -271,7 +291,9 @@ class MarketShifts:
             self.watch.begin(final)
             self._days_until = self._local_days.day_of(reach.final_ms) + 1
             self._recorded = False
-        self._teach_sizes(reach)
+        if self._teach_sizes(reach):
+            self.behind = True
+            return []
         found: list[FoundShift] = []
         first = self.watch.done_until
         applied = 0
@@ -296,29 +318,50 @@ class MarketShifts:
         until = self.watch.done_until if self.behind else reach.live_ms // MINUTE_MS
         statuses = None if self.behind else self.statuses()
         news = self.incidents.step(statuses, until, self._money, self.watch.confirmed)
-        if self.pages.step(self.incidents.kept if news else (), until * MINUTE_MS) or news:
+        noted = [each for each in self.incidents.kept if news or not each.over_ms]
+        if self.pages.step(noted, until * MINUTE_MS) or news:
             self._recorded = False
         self._name_incidents()
         return found
 
-    def _teach_sizes(self, reach: Reach) -> None:
+    def _teach_sizes(self, reach: Reach) -> bool:
         """Teach how bursty the series are from the day before the first expectation, once.
 
         Without it a market that has just become live has for a day the size of an unknown one, and a
-        large shift is found a minute later.
+        large shift is found a minute later. A part of the day is taught in each step; return whether
+        more is to be taught. Until then nothing is applied and no size is kept: a new owner begins anew,
+        with the same minutes.
         """
         done = self.watch.done_until
         ends_ms = of_minute(done)
         if self._sizes_taught or self._expectation.of_span(ends_ms - MINUTE_MS, ends_ms) is None:
-            return
-        self._sizes_taught = True
+            return False
         if self.watch.sizes_begun:
-            return
-        known_ms = self._ledger.horizon_ms - MINUTES_KEPT_MS
-        first = max(done // 60 * 60 - MINUTES_BACK, _whole_hours(known_ms / MINUTE_MS))
-        self.watch.teach_sizes(self._whole_minute(minute, reach) for minute in range(first, done))
-        self._read.clear()  # of the last of them alone
+            self._sizes_taught = True
+            return False
+        if self._teach is None:
+            self._teaching_ms = self._teaching_ms or self._ledger.horizon_ms
+            known_ms = self._ledger.horizon_ms - MINUTES_KEPT_MS
+            first = max(done // 60 * 60 - MINUTES_BACK, _whole_hours(known_ms / MINUTE_MS))
+            self._teach = range(first, done)
+            self._readable_until_ms = first * MINUTE_MS + MINUTES_KEPT_MS
+            self._recorded = False
+        count = max(1, TAUGHT_COUNTS_MAX // len(self.watch.series))
+        self.watch.teach_sizes(self._whole_minute(minute, reach) for minute in self._teach[:count])
+        self._teach = self._teach[count:]
+        if self._teach:
+            return True
+        self.watch.use_taught_sizes()
+        self._teach_anew(0)
+        self._sizes_taught = True
         self._recorded = False
+        return False
+
+    def _teach_anew(self, teaching_ms: int) -> None:
+        """Forget what was taught and is not kept; ``teaching_ms`` as in the record."""
+        self.watch.forget_taught_sizes()
+        self._teaching_ms, self._teach, self._readable_until_ms = teaching_ms, None, FOREVER_MS
+        self._read.clear()  # of what was taught last alone
 
     def statuses(self) -> list[SeriesStatus]:
         """Return direction and evidence of every series, live, and which series are restless."""
@@ -630,13 +673,6 @@ def relevels_of(
         if kept.ratio and kept.relevelled_at <= before and answers.verdict(kept.incident) is None
         for dimension, member, ratio in ((kept.dimension, kept.member, kept.ratio), *kept.parts)
     ]
-
-
-def scope_of(dimension: str, member: str) -> Scope:
-    """Scope of a series in ``index.learning``: the total covers every column."""
-    if (dimension, member) == (MARKET, ALL):
-        return WHOLE
-    return (dimension if dimension in _LEARNABLE else METHOD, member)
 
 
 def series_of(

@@ -25,6 +25,7 @@ from streams.index.shift_detector import DetectorDesign, Detectors, ShiftEvent
 from streams.index.shift_keeping import restore, states_of
 from streams.index.shift_ratio import Contributor, RatioInterval, contributors
 from streams.index.shift_series import WatchedSeries, watched
+from streams.index.shift_sizes import LearntSizes
 from streams.index.shift_states import OpenShift, ShiftState
 
 LIVE, FINAL = "live", "final"
@@ -155,6 +156,8 @@ class ShiftWatch:
             np.array(page), np.array(drifts, dtype=bool), DetectorDesign(panes=panes)
         )
         self._live = self._final
+        self._taught: Detectors | None = None
+        """Its sizes are being taught; they are kept once they are whole."""
         n = len(self.series)
         self._places = {(each.dimension, each.member): at for at, each in enumerate(self.series)}
         self._counts = itemgetter(*(series.column for series in self.series))
@@ -208,12 +211,27 @@ class ShiftWatch:
         return self._final.sizes.begun
 
     def teach_sizes(self, minutes: Iterable[WatchedMinute]) -> None:
-        """Learn from minutes before the first one applied how bursty the series are; judge nothing."""
+        """Learn from minutes before the first one applied how bursty the series are; judge nothing.
+
+        What is learnt counts, and is kept, once ``use_taught_sizes`` is called.
+        """
+        if self._taught is None:
+            self._taught = self._final.copy()
+            self._taught.sizes = LearntSizes(len(self.series), self._final.design.panes)
         for minute in minutes:
             if minute.expectation is not None:
                 counts, panes = self._read(minute)
-                self._final.teach(minute.minute, counts, minute.expectation.expected, panes)
-        self._final.sizes.use_at_once()
+                self._taught.teach(minute.minute, counts, minute.expectation.expected, panes)
+
+    def use_taught_sizes(self) -> None:
+        """Let what was taught count from the next minute on."""
+        if self._taught is not None:
+            self._final.sizes, self._taught = self._taught.sizes, None
+            self._final.sizes.use_at_once()
+
+    def forget_taught_sizes(self) -> None:
+        """Forget what was taught and does not count yet."""
+        self._taught = None
 
     def apply_final(self, minute: WatchedMinute, sums: Sums) -> list[FoundShift]:
         """Apply a minute that can no longer change; one applied before is ignored."""

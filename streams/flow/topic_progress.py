@@ -40,6 +40,15 @@ def shows_live(watermark_ms: int, now_ms: int) -> bool:
     return watermark_ms >= now_ms - LIVE_WITHIN_MS
 
 
+def read_furthest_ms(market: str, marks: Iterable[MarkRecord]) -> int:
+    """Return when a source partition was last read to its end; where none was, the newest arrival."""
+    caught_up_ms = arrived_ms = NEVER_MS
+    for mark in marks:
+        caught_up_ms = max(caught_up_ms, mark.caught_up_at or NEVER_MS)
+        arrived_ms = max(arrived_ms, mark.watermarks.get(market, NEVER_MS))
+    return arrived_ms if caught_up_ms == NEVER_MS else caught_up_ms
+
+
 class TopicProgress(NamedTuple):
     """How far a topic's log is known for a market."""
 

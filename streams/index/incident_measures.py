@@ -95,18 +95,20 @@ class Measures(msgspec.Struct, frozen=True):
             now.expected >= STOPPED_EXPECTED_MIN and now.ratio <= STOPPED_RATIO
         )
 
-    @property
-    def is_back(self) -> bool:
+    def is_back(self, shifted: RatioInterval) -> bool:
         """True when "now" is about what is expected again, though the end is not confirmed.
 
-        Both ways: a jump that turns into a stop is not as usual again.
+        ``shifted``: the size since the start. Both ways: a jump that turns into a stop is not as usual
+        again. Few events have no exact ratio. They are back when there are any, what is expected lies
+        within the interval of "now", and that interval lies apart from the shift's.
         """
         now = self.now
-        return (
-            now is not None
-            and now.expected >= STOPPED_EXPECTED_MIN
-            and AFFECTED_DOWN <= now.ratio <= AFFECTED_UP
-        )
+        if now is None:
+            return False
+        if now.expected >= STOPPED_EXPECTED_MIN:
+            return AFFECTED_DOWN <= now.ratio <= AFFECTED_UP
+        apart = now.lower > shifted.upper or now.upper < shifted.lower
+        return apart and now.observed > 0 and now.lower <= 1 <= now.upper
 
 
 def measure(

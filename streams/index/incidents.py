@@ -96,13 +96,20 @@ class Incident(msgspec.Struct):
     """Shifts that it had and that are not kept any more."""
     stopped: bool = False
     """True once the leading series had all but stopped: the incident is an outage for good."""
+    stopped_ms: int = 0
+    """Since when it is an outage: since it began, or when it was first seen to be one."""
     measures: Measures | None = None
     """How large it is; of an incident that is over, as it was at its end."""
 
     @property
     def lead(self) -> IncidentShift:
-        """The shift that explains the others: the market's own, else the strongest."""
-        return max(self.shifts, key=lambda shift: (shift.of_market, shift.strength))
+        """The shift that explains the others: the market's own, else the strongest.
+
+        One that was withdrawn explains nothing, unless all were.
+        """
+        return max(
+            self.shifts, key=lambda shift: (not shift.withdrawn, shift.of_market, shift.strength)
+        )
 
     @property
     def kind(self) -> Kind:
@@ -120,7 +127,8 @@ class Incident(msgspec.Struct):
         if self.over_ms:
             return "withdrawn" if all(shift.withdrawn for shift in self.shifts) else "over"
         measures = self.measures
-        return "returning" if measures is not None and measures.is_back else "open"
+        back = measures is not None and measures.is_back(self.lead.interval)
+        return "returning" if back else "open"
 
 
 def incident_id(market: str, found_ms: int, direction: int) -> str:
@@ -185,7 +193,8 @@ def _in_order(shifts: Iterable[IncidentShift]) -> list[IncidentShift]:
 
 def _settled(incidents: list[Incident], now_ms: int) -> list[Incident]:
     for incident in incidents:
-        overs = [shift.over_ms for shift in incident.shifts]
+        ended = [shift for shift in incident.shifts if not shift.withdrawn] or incident.shifts
+        overs = [shift.over_ms for shift in ended]
         incident.over_ms = max(overs) if all(overs) else 0
     return _bounded(incidents, now_ms)
 
@@ -238,9 +247,13 @@ def _close(
     confirmed: Callable[[ShiftName], bool],
 ) -> None:
     """Close the shifts that go on no more, and whose end nothing has found."""
-    for shift in (shift for incident in incidents for shift in incident.shifts):
-        if not shift.over_ms and shift.name not in going:
-            shift.over_ms, shift.withdrawn = now_ms, not confirmed(shift.name)
+    for incident in incidents:
+        lead = incident.lead
+        for shift in incident.shifts:
+            if not shift.over_ms and shift.name not in going:
+                shift.over_ms, shift.withdrawn = now_ms, not confirmed(shift.name)
+        if incident.lead is not lead:  # the stop of a shift that never was is not the next one's
+            incident.stopped, incident.stopped_ms = False, 0
 
 
 def _place(market: str, incidents: list[Incident], shift: IncidentShift, now_ms: int) -> None:

@@ -1,6 +1,6 @@
 """The budget of false pages kept in public: how many incidents paged, and what operators said of them.
 
-A page is an incident that nobody had called expected before it was found. It is false or confirmed by
+A page is an incident that no answer to an earlier one has kept from paging. It is false or confirmed by
 word of an operator, and open until somebody says either. An open page may be false. So the interval of
 the number of false pages to be expected reaches from the lower limit of those called false to the upper
 limit of those and the open ones. The limits are Byar's (``shift_ratio``).
@@ -24,13 +24,12 @@ Word = Literal["confirmed", "false", "open", "silenced"]
 
 
 class PagedIncident(msgspec.Struct):
-    """An incident as the count of pages needs it. ``dimension`` and ``member``: its leading series."""
+    """An incident as the count of pages needs it."""
 
     id: str
-    dimension: str
-    member: str
-    clock: str
     found_ms: int
+    silenced: bool = False
+    """True when it has never paged: an answer to an earlier incident was about it as well."""
 
 
 class PageLog(msgspec.Struct):
@@ -49,18 +48,14 @@ class PageLog(msgspec.Struct):
             self.since_ms = now_ms
         return begun
 
-    def note(self, incident: PagedIncident) -> bool:
-        """Note an incident, or another leading series of it; return whether that is news."""
-        known = next((each for each in reversed(self.paged) if each.id == incident.id), None)
-        if known == incident:
-            return False
-        if known is None:
-            self.paged.append(incident)
-            del self.paged[:-PAGED_MAX]
-        else:
-            known.dimension, known.member = incident.dimension, incident.member
-            known.clock = incident.clock
-        return True
+    def noted(self, incident: str) -> PagedIncident | None:
+        """Return what was noted of the incident of this id; None: nothing was."""
+        return next((each for each in reversed(self.paged) if each.id == incident), None)
+
+    def note(self, incident: PagedIncident) -> None:
+        """Note an incident that was not noted yet."""
+        self.paged.append(incident)
+        del self.paged[:-PAGED_MAX]
 
     def drop_before(self, at_ms: int) -> None:
         """Forget what was found before an instant."""
@@ -89,7 +84,7 @@ def count_pages(
 ) -> PageCount:
     """Count the pages of the last ``days``. ``page_days``: mean days between two that are allowed.
 
-    >>> log = PageLog(since_ms=1, paged=[PagedIncident("PK-1", "market", "all", "fast", 29 * DAY_MS)])
+    >>> log = PageLog(since_ms=1, paged=[PagedIncident("PK-1", 29 * DAY_MS)])
     >>> found = count_pages(log, lambda _: "false", 30, 60.0, 30 * DAY_MS)
     >>> found.pages, found.false, found.budget, found.lower, found.upper
     (1, 1, 0.5, 0.01, 5.56)

@@ -65,6 +65,8 @@ def _of_incident(incident: PublishedIncident, sent: PublishedSent | None) -> lis
     size, over = incident.size, incident.over
     series = "all" if incident.dimension == "market" else f"{incident.dimension}:{incident.member}"
     when = f"{incident.began[:16]}Z to {'now' if over is None else f'{over[:16]}Z'}"
+    if incident.state == "withdrawn" and over is not None:
+        when = f"at {over[:16]}Z by events that came late"
     ratio = f"{size.ratio:.2g} times usual ({size.lower:.2g} to {size.upper:.2g})"
     what = f"{incident.state} {incident.kind} of {one_line(series, TEXT_MAX)}"
     head = f"{incident.id}  {what}, {when}, {ratio}"

@@ -164,7 +164,11 @@ def answer_lines(
 def _say_verdict(incident: PublishedIncident, given: PublishedAnswer, naming: MarketNaming) -> str:
     why = _why(given)
     pause = ";" if why else ":"
-    silent = f"{pause} it does not page" if incident.silenced_by is not None else ""
+    silent = ""
+    if incident.over is None:
+        silent = f"{pause} it does not page"
+        if incident.silenced_by is None:
+            silent = f"{pause} it pages, since more was found later"
     if given.until is None:
         return f"A false alarm, says {given.by}{why}{silent}."
     until = _time(incident, given.until, naming)
@@ -186,7 +190,7 @@ def timeline_of(incident: PublishedIncident, sent: PublishedSent | None) -> list
     if acknowledged is not None:
         known.append(("acknowledged", acknowledged.at))
     if incident.over is not None:
-        known.append(("over", incident.over))
+        known.append(("withdrawn" if incident.state == "withdrawn" else "over", incident.over))
     return sorted(known, key=lambda each: _ms(each[1]))
 
 
@@ -296,6 +300,12 @@ def size_words(ratio: float) -> str:
 
 
 def _now(incident: PublishedIncident, naming: MarketNaming) -> str:
+    if incident.state == "withdrawn" and incident.over is not None:
+        shown = duration(max(0, _ms(incident.over) - _ms(incident.found)))
+        return (
+            f"Withdrawn at {_time(incident, incident.over, naming)}: events that came late showed that "
+            f"it was no shift. It had been shown for {shown}."
+        )
     if incident.over is not None:
         lasted = duration(max(0, _ms(incident.over) - _ms(incident.began)))
         return f"Over since {_time(incident, incident.over, naming)}; it lasted {lasted}."
@@ -316,6 +326,8 @@ def _since_start(incident: PublishedIncident, naming: MarketNaming) -> str:
     size = incident.size
     began = _time(incident, incident.began, naming)
     span = f"Since {began}" if incident.over is None else f"From {began} until then"
+    if incident.state == "withdrawn":
+        span = f"Counted before they came, since {began}"
     return (
         f"{span}: {_figure(size.observed)} {counted(incident.dimension)}, "
         f"{_figure(size.expected)} usual, {_ratio(size)}."
@@ -354,6 +366,8 @@ def _missed(incident: PublishedIncident, naming: MarketNaming) -> str:
 
 
 def _affected(incident: PublishedIncident) -> str:
+    if incident.state == "withdrawn":
+        return ""
     own = (incident.dimension, incident.member)
     if incident.dimension == MARKET:
         parts = [_part(each) for each in incident.affected]

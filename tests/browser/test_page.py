@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 from redis.asyncio import Redis
@@ -17,6 +19,7 @@ from support.shopfloor import Floor, shift_record
 from streams import clock
 from streams.board.redis_poller import POLL_S
 from streams.index.currencies import major_units
+from streams.index.panes import DAY_MS, HOUR_MS, MINUTE_MS
 from streams.local.local_stack import LocalStack
 
 playwright_api = pytest.importorskip("playwright.async_api")
@@ -273,7 +276,7 @@ async def test_a_shift_of_an_earlier_release_is_shown_without_an_incident(redis,
     text = await page.inner_text(".shift")
     assert "Beauty grooming (category)" in text
     assert "5.90 (5.30 to 6.40)" in text
-    assert "since 19:02; 424 where 72 are usual" in text, "in the market's zone"
+    assert "since 24 Nov, 19:02; 424 where 72 are usual" in text, "in the market's zone"
     assert (await page.title()).startswith("▲ INCIDENT")
 
 
@@ -329,6 +332,39 @@ async def test_an_outage_is_one_card_first_and_marked_on_every_place_that_is_loo
     await shop.step()
     await asyncio.sleep(1)
     assert await page.is_visible(".incident code"), "it stays open while values come"
+
+
+async def test_what_is_not_of_today_has_its_date_in_the_markets_zone(shop, see, url):
+    await shop.open(("BD", 1_006), expecting=True)
+    at_ms = clock.now_ms() // DAY_MS * DAY_MS - 6 * HOUR_MS  # the day before: midnight in Dhaka
+    names = ("books", "toys", "sports", "grocery")
+    going = [
+        incident(incident_shift("category", name, direction=1, at_ms=at_ms), market="BD")
+        for name in names
+    ]
+    for number, each in enumerate(going):
+        each.id += str(number)
+    over = incident(incident_shift(at_ms=at_ms), market="BD", over_ms=at_ms + MINUTE_MS)
+    never = incident(
+        incident_shift("region", "dhaka", at_ms=at_ms, over_ms=at_ms, withdrawn=True),
+        market="BD", over_ms=at_ms,
+    )  # fmt: skip
+    never.id += "0"
+    shop.floors["BD"].incidents = [over, never, *going]
+    await shop.step()
+    page = await see("BD")
+    midnight = datetime.fromtimestamp(at_ms / 1_000, ZoneInfo("Asia/Dhaka"))
+    day, before = (f"{each.day} {each:%b}" for each in (midnight, midnight - timedelta(days=1)))
+    await page.wait_for_selector(".incident")
+    assert f"began {before}, 23:50 · found 23:54" in await page.inner_text(".incident .timeline")
+    rows = await page.inner_text("#incidents")
+    assert f"since {before}, 23:50" in rows, "one of those without a card"
+    assert f"{before}, 23:50 to {day}, 00:01" in rows
+    assert f"taken back by events that came late withdrawn {day}, 00:00" in rows
+    await page.goto(f"{url}?incident={over.id}")
+    card = await page.wait_for_selector(f'.incident[data-id="{over.id}"] .timeline')
+    timeline = await card.inner_text()
+    assert f"began {before}, 23:50 · found 23:54 · over {day}, 00:01" in timeline
 
 
 async def test_a_link_to_an_incident_opens_its_market_and_its_card(shop, see, url):

@@ -3,7 +3,7 @@
 import { drawAnswering } from "./answers.js";
 import { lineChart } from "./charts.js";
 import { byId, choice, element, keyed, setAttribute, setText } from "./dom.js";
-import { age, compact, count, dayAndMinute, minute, moneyExact, time, zoneName } from "./format.js";
+import { age, compact, count, date, dayAndMinute, minute, moneyExact, time, zoneName } from "./format.js";
 import { drawElsewhere, drawIncidents, link, spans } from "./incidents.js";
 import { RESTLESS, WINDOW_NAMES, drawCategories, drawMovers, drawPayments, drawRegions, drawTotals } from "./sections.js";
 
@@ -206,7 +206,10 @@ function tick() {
   setText(byId("state"), found.state === "live" && level !== "fine" ? `live · ${WORDS[level]}` : found.text);
   const asOf = byId("as-of");
   if (state.page) {
-    setText(asOf, `${time(state.page.as_of, state.page.time_zone)} ${zoneName(state.page.as_of, state.page.time_zone)}`);
+    const { as_of: at, time_zone: zone } = state.page;
+    const day = date(at, zone);
+    const other = day === date(state.beat?.now ?? at, zone) ? "" : `${day}, `;
+    setText(asOf, `${other}${time(at, zone)} ${zoneName(at, zone)}`);
     setAttribute(asOf, "datetime", state.page.as_of);
   }
   setText(byId("age"), found.asOf === undefined ? "–" : `${age(found.asOf)} ago`);
@@ -267,7 +270,7 @@ function draw() {
   drawRegions(page, window);
   drawMovers(page);
   drawAnswering(page.market, draw);
-  drawIncidents(page, window, WINDOW_NAMES[window] ?? window, { chosen: state.incident, state: found.state, onChoose: chooseIncident });
+  drawIncidents(page, window, WINDOW_NAMES[window] ?? window, { chosen: state.incident, state: found.state, now: state.beat?.now ?? page.as_of, onChoose: chooseIncident });
   showChosen(page);
   drawChart();
   const parts = [`Edition ${page.edition}`, `phase ${page.phase}`, `amounts in ${page.currency ?? "minor units"}`, `times in ${page.time_zone}`];

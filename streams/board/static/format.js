@@ -78,6 +78,15 @@ export function dayAndMinute(instant, zone) {
   return clock(zone, { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" }).format(new Date(instant));
 }
 
+export function date(instant, zone) {
+  return clock(zone, { day: "numeric", month: "short" }).format(new Date(instant));
+}
+
+// Time of day, with its date where it is of another day than the instant that was read before it.
+export function moment(instant, before, zone) {
+  return date(instant, zone) === date(before, zone) ? minute(instant, zone) : dayAndMinute(instant, zone);
+}
+
 export function zoneName(instant, zone) {
   const parts = clock(zone, { timeZoneName: "short" }).formatToParts(new Date(instant));
   return parts.find((part) => part.type === "timeZoneName").value;

@@ -3,7 +3,7 @@
 import { answerable, buttons } from "./answers.js";
 import { bar } from "./charts.js";
 import { byId, element, keyed, setAttribute, setText } from "./dom.js";
-import { dayAndMinute, fixed, minute } from "./format.js";
+import { date, dayAndMinute, fixed, moment } from "./format.js";
 import { knowsUsual } from "./sections.js";
 
 const SIGNS = { outage: "■", drop: "▼", jump: "▲", drift: "◆" };
@@ -15,8 +15,8 @@ let drawn = "";
 
 // -- a card ----------------------------------------------------------------------------------------
 
-function timeline(incident, zone) {
-  const known = incident.timeline.map(([what, at]) => `${what} ${minute(at, zone)}`);
+function timeline(incident, zone, now) {
+  const known = incident.timeline.map(([what, at], index, all) => `${what} ${moment(at, all[index - 1]?.[1] ?? now, zone)}`);
   const sent = incident.sent ? [] : ["sent: not known"]; // nothing says so where `ecindex notify` is not used
   return element("p", { class: "timeline" }, [...known, ...sent].join(" · "));
 }
@@ -46,7 +46,7 @@ function series(shifts) {
   const groups = new Map();
   for (const shift of shifts) groups.set(shift.dimension, [...(groups.get(shift.dimension) ?? []), shift]);
   const lines = [...groups].map(([dimension, members]) =>
-    element("p", {}, element("b", {}, `${dimension}: `), members.map((each) => `${each.label} × ${fixed(each.ratio, 2)}${each.over ? " (over)" : ""}`).join(", ")),
+    element("p", {}, element("b", {}, `${dimension}: `), members.map((each) => `${each.label} × ${fixed(each.ratio, 2)}${each.withdrawn ? " (withdrawn)" : each.over ? " (over)" : ""}`).join(", ")),
   );
   return element("details", { class: "series" }, element("summary", {}, `${shifts.length} series shifted`), ...lines);
 }
@@ -55,7 +55,7 @@ function part(text, name) {
   return text ? element("p", { class: name }, text) : "";
 }
 
-function card(incident, page, chosen) {
+function card(incident, page, chosen, now) {
   const shifts = incident.shifts ?? [];
   const box = element(
     "article",
@@ -65,7 +65,7 @@ function card(incident, page, chosen) {
     part(incident.missed, "missed"),
     part(incident.affected, "affected"),
     part(incident.size, "dim"),
-    timeline(incident, page.time_zone),
+    timeline(incident, page.time_zone, now),
     ...(incident.answers ?? []).map((line) => part(line, "answer")),
     part(incident.evidence ? `${incident.evidence.charAt(0).toUpperCase()}${incident.evidence.slice(1)}.` : "", "dim"),
     answerable() ? buttons(incident, page) : "",
@@ -84,21 +84,21 @@ export function link(market, id) {
   return `?market=${encodeURIComponent(market)}&incident=${encodeURIComponent(id)}`;
 }
 
-function row(incident, page, onChoose) {
+function row(incident, page, onChoose, now) {
   const open = element("a", { href: link(page.market, incident.id) }, incident.title);
   open.addEventListener("click", (event) => {
     if (event.metaKey || event.ctrlKey || event.shiftKey) return;
     event.preventDefault();
     onChoose(incident.id);
   });
-  const when = incident.over ? `${dayAndMinute(incident.began, page.time_zone)} to ${minute(incident.over, page.time_zone)}` : `since ${minute(incident.began, page.time_zone)}`;
+  const when = incident.state === "withdrawn" ? `withdrawn ${dayAndMinute(incident.over, page.time_zone)}` : incident.over ? `${dayAndMinute(incident.began, page.time_zone)} to ${moment(incident.over, incident.began, page.time_zone)}` : `since ${moment(incident.began, now, page.time_zone)}`;
   return element("li", { class: `${incident.kind} ${WAYS[incident.direction]}`, "data-id": incident.id }, element("span", { class: "sign", "aria-hidden": "true" }, SIGNS[incident.kind] ?? "●"), element("span", {}, open, element("small", {}, ` ${when}`)));
 }
 
 // A shift of which nobody says to which incident it belongs: an earlier release published it.
-function loose(shift, page) {
+function loose(shift, page, now) {
   const size = shift.ratio === undefined ? "" : ` × ${fixed(shift.ratio, 2)}${shift.lower === undefined || shift.upper === undefined ? "" : ` (${fixed(shift.lower, 2)} to ${fixed(shift.upper, 2)})`}`;
-  const start = shift.start ? `since ${minute(shift.start, page.time_zone)}` : "";
+  const start = shift.start ? `since ${moment(shift.start, now, page.time_zone)}` : "";
   const counts = shift.observed !== undefined && shift.expected !== undefined ? `${fixed(shift.observed, 0)} where ${fixed(shift.expected, 0)} are usual` : "";
   return element(
     "article",
@@ -139,13 +139,14 @@ function calm(page, window, windowName, state) {
 
 // -- all of it -------------------------------------------------------------------------------------
 
-export function drawIncidents(page, window, windowName, { chosen, state, onChoose }) {
+// `now`: the board's instant; what is of another day has its date.
+export function drawIncidents(page, window, windowName, { chosen, state, now, onChoose }) {
   const { open = [], past = [], suspicions: suspected = [] } = page.incidents ?? {};
   const shifts = page.shifts ?? [];
   const quiet = !open.length && !shifts.length && !suspected.length ? calm(page, window, windowName, state) : null;
-  const now = JSON.stringify([answerable(), page.market, open, past, suspected, shifts, quiet, chosen]);
-  if (now === drawn) return; // so that an open command stays open
-  drawn = now;
+  const shown = JSON.stringify([answerable(), page.market, open, past, suspected, shifts, quiet, chosen, date(now, page.time_zone)]);
+  if (shown === drawn) return; // so that an open command stays open
+  drawn = shown;
   const box = byId("incidents");
   const kept = new Set([...box.querySelectorAll("article details[open]")].map((each) => `${each.closest("article").dataset.id}|${each.className}`));
   const focus = box.contains(document.activeElement) ? box.querySelector("article:focus-within")?.dataset.id : undefined;
@@ -154,16 +155,16 @@ export function drawIncidents(page, window, windowName, { chosen, state, onChoos
   const old = past.find((each) => each.id === chosen);
   const parts = [];
   if (quiet) parts.push(element("div", { class: "empty" }, element("p", { class: "empty-head" }, quiet[0]), element("p", {}, quiet[1])));
-  parts.push(...cards.slice(0, CARDS_MAX).map((each) => card(each, page, each.id === chosen)));
-  if (old) parts.push(card(old, page, true));
+  parts.push(...cards.slice(0, CARDS_MAX).map((each) => card(each, page, each.id === chosen, now)));
+  if (old) parts.push(card(old, page, true, now));
   if (suspected.length) parts.push(element("h3", { class: "group" }, "Suspected, not paged"), suspicions(suspected));
   const rest = cards.slice(CARDS_MAX);
-  if (rest.length) parts.push(element("h3", { class: "group" }, `${rest.length} more`), element("ul", { class: "rows" }, ...rest.map((each) => row(each, page, onChoose))));
-  parts.push(...shifts.slice(0, CARDS_MAX).map((each) => loose(each, page)));
+  if (rest.length) parts.push(element("h3", { class: "group" }, `${rest.length} more`), element("ul", { class: "rows" }, ...rest.map((each) => row(each, page, onChoose, now))));
+  parts.push(...shifts.slice(0, CARDS_MAX).map((each) => loose(each, page, now)));
   if (shifts.length > CARDS_MAX) parts.push(element("p", { class: "note" }, `and ${shifts.length - CARDS_MAX} more shifts`));
   const over = past.filter((each) => each.id !== chosen);
   if (over.length) {
-    const lines = over.map((each) => row(each, page, onChoose));
+    const lines = over.map((each) => row(each, page, onChoose, now));
     parts.push(element("h3", { class: "group" }, "Over"), element("ul", { class: "rows" }, ...lines.slice(0, PAST_MAX)));
     if (lines.length > PAST_MAX) parts.push(element("details", { class: "older" }, element("summary", {}, `${lines.length - PAST_MAX} earlier`), element("ul", { class: "rows" }, ...lines.slice(PAST_MAX))));
   }
@@ -175,10 +176,10 @@ export function drawIncidents(page, window, windowName, { chosen, state, onChoos
   if (focus) box.querySelector(`article[data-id="${CSS.escape(focus)}"]`)?.focus({ preventScroll: true });
 }
 
-// Spans of incidents for the chart, which shows the market as a whole.
+// Spans of incidents for the chart, which shows the market as a whole. What was withdrawn has none: it never was.
 export function spans(page) {
   const { open = [], past = [] } = page?.incidents ?? {};
-  return [...past, ...open].map((each) => ({
+  return [...past.filter((each) => each.state !== "withdrawn"), ...open].map((each) => ({
     from: Date.parse(each.began),
     to: each.over ? Date.parse(each.over) : null,
     kind: each.kind,

@@ -26,6 +26,7 @@ from streams.index.incident_measures import Affected, Excess
 from streams.index.operator_answers import Answer
 from streams.index.panes import rfc3339
 from streams.index.shift_ratio import Contributor, RatioInterval
+from streams.operate.shift_list import ListedMarket, lines
 from streams.publish.incident_records import incident_fields, published_incident
 from streams.publish.incident_words import (
     MarketNaming,
@@ -100,9 +101,21 @@ def test_payments_are_called_payments_and_a_shift_taken_back_is_none():
         "Cash on delivery (payments, Bangladesh): payments are at 0 % of usual"
     )
     method.withdrawn = True
-    words = said(incident(method, over_ms=AS_OF_MS))
+    method.over_ms = AS_OF_MS
+    gone = incident(method, over_ms=AS_OF_MS)
+    words = said(gone)
     assert "taken back by events that came late" in words.headline
-    assert words.missed == ""
+    assert words.now == (
+        "Withdrawn at 15 Nov 04:13 UTC+06: events that came late showed that it was no shift. "
+        "It had been shown for 6 min."
+    )
+    assert words.size.startswith("Counted before they came, since 15 Nov 04:03 UTC+06: 40 payments")
+    assert words.missed == words.affected == ""
+    (card,) = incidents_of(incident_fields([gone], {}), {}, BD).past
+    assert [what for what, _ in card.timeline] == ["began", "found", "withdrawn"]
+    assert [(each.over, each.withdrawn) for each in card.shifts] == [(True, True)]
+    (line,) = lines([ListedMarket("BD", [], [published_incident(gone)])])
+    assert "withdrawn drop of payment_method:cod, at 2023-11-14T22:13Z by events that" in line
 
 
 def test_all_methods_and_the_rest_are_named():

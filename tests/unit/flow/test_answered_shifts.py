@@ -20,9 +20,11 @@ from streams.index.history_records import SeededRow, seed_records
 from streams.index.learning import WHOLE
 from streams.index.operator_answers import EXPECTED, FALSE_ALARM, NOTE, Answer
 from streams.index.panes import DAY_MS, HOUR_MS, MINUTE_MS
+from streams.index.shift_ratio import ratio_interval
 from tests.support.flow_harness import METHODOLOGY
 from tests.support.publications import AS_OF_MS, incident_shift
 from tests.support.publications import incident as incident_of_shifts
+from tests.support.publications import status as shown_status
 from tests.unit.flow.test_market_expectation import DAY, GIVEN, HOURS, TEN, expected_orders
 from tests.unit.flow.test_market_shifts import ALL, market, new_flow, play
 
@@ -94,6 +96,34 @@ def test_answers_silence_and_teach_and_leave_nothing_when_taken_back():
         assert (found.value, found.expected, found.lower, found.upper, found.vintage) == (
             plain.value, plain.expected, plain.lower, plain.upper, plain.vintage
         )  # fmt: skip
+
+
+def test_a_drop_that_was_called_a_false_alarm_and_becomes_an_outage_pages_again():
+    flow = new_flow()
+    end_ms = play(flow, [(1.0, 10), (0.15, 20)])
+    (name,) = (each.id for each in market(flow).shifts.incidents.kept)
+    say(flow, FALSE_ALARM, name, end_ms)
+    assert shown(flow) == {}
+    end_ms = play(flow, [(0.15, 5)], end_ms)
+    assert shown(flow) == {}
+    play(flow, [(0.0, 15)], end_ms)
+    assert shown(flow)[ALL] == -1
+    (only,) = market(flow).shifts.incidents.kept
+    assert (only.id, only.kind) == (name, "outage")
+    assert end_ms < only.stopped_ms <= end_ms + 10 * MINUTE_MS
+    assert flow.published["PK"].answers[name].silenced_by is None
+    flow.start_compile(partition_of("PK", flow.partials_partitions))
+    flow.run()
+    assert shown(flow)[ALL] == -1, "a new owner says the same"
+    say(flow, FALSE_ALARM, name, only.stopped_ms)
+    assert shown(flow) == {}
+
+
+def test_an_outage_from_its_begin_is_one_since_it_began():
+    flow = new_flow()
+    play(flow, [(1.0, 10), (0.0, 15)])
+    (stop,) = market(flow).shifts.incidents.kept
+    assert (stop.kind, stop.stopped_ms) == ("outage", stop.lead.start_ms)
 
 
 # -- which shifts an answer is about ---------------------------------------------------------------
@@ -169,16 +199,18 @@ def test_what_live_shifts_are_silenced_by_is_no_open_page():
     )
     again = incident_shift("category", "toys", direction=1)
     again.found_ms += HOUR_MS
-    shifts.incidents.kept = [sale, incident_of_shifts(again)]
+    shifts.incidents.kept = [sale]
     shifts.pages.step([], AS_OF_MS - DAY_MS)
-    shifts.pages.step(shifts.incidents.kept, AS_OF_MS)
+    shifts.pages.step(shifts.incidents.kept, sale.found_ms)
     shifts._answers.apply_answer(
         Answer(
             sale.id, EXPECTED, "aisha", sale.found_ms,
             start_ms=sale.start_ms, until_ms=AS_OF_MS + DAY_MS, scope=BOOKS,
         )
     )  # fmt: skip
-    month, _ = shifts.pages.counts(AS_OF_MS + 2 * MINUTE_MS)
+    shifts.incidents.kept = [sale, incident_of_shifts(again)]
+    shifts.pages.step(shifts.incidents.kept, AS_OF_MS + HOUR_MS)
+    month, _ = shifts.pages.counts(AS_OF_MS + HOUR_MS)
     assert (month.pages, month.confirmed, month.open) == (1, 1, 0)
 
 
@@ -193,6 +225,76 @@ def test_a_false_alarm_is_about_its_own_incident_alone():
     assert silenced(later(incident=JUMP), false)
     assert not silenced(later(), false)
     assert not silenced(later(incident=JUMP), Answer(JUMP, NOTE, "aisha", AT, text="hm"))
+
+
+# -- what comes after a false alarm ----------------------------------------------------------------
+
+FEWER = ratio_interval(800, 1_000.0, 0.0)
+
+
+def joined(dimension="category", member="books", *, minutes, interval=FEWER, **more):
+    """A shift that began ten minutes before it was found, ``minutes`` after the market's was."""
+    at_ms = AS_OF_MS + minutes * MINUTE_MS
+    shift = incident_shift(dimension, member, at_ms=at_ms, **more)
+    shift.interval = interval
+    return shift
+
+
+def paging_after(*shifts, kind=FALSE_ALARM, minutes=1, stopped_ms=0, **said):
+    """Members that page after an answer, that many minutes after the first shift was found."""
+    shown = incident_of_shifts(*shifts, stopped_ms=stopped_ms)
+    statuses = [
+        shown_status(shift.dimension, shift.member, direction=shift.direction)
+        for shift in shifts
+        if not shift.over_ms
+    ]
+    detected = SimpleNamespace(
+        kept=[], incidents=SimpleNamespace(kept=[shown]), statuses=lambda: statuses
+    )
+    book = MarketAnswers()
+    answered = AnsweredShifts(book, detected)
+    book.apply_answer(Answer(shown.id, kind, "aisha", shown.found_ms + minutes * MINUTE_MS, **said))
+    now_ms = AS_OF_MS + DAY_MS
+    paging = [each.series.member for each in answered.paging(now_ms) if each.shift is not None]
+    by = answered.given(now_ms)[shown.id].silenced_by
+    assert (by is None) == bool(paging), "the card says what the alerts do"
+    return paging
+
+
+def test_a_false_alarm_of_a_market_silences_what_the_market_explains():
+    total, small = joined("market", "all", minutes=0), ratio_interval(2, 5.0, 0.0)
+    assert paging_after(total) == []
+    assert paging_after(total, joined(minutes=30)) == []
+    assert paging_after(total, joined(minutes=30, interval=small)) == []
+    assert paging_after(joined(minutes=-1), total) == [], "found by then"
+
+
+def test_what_shifts_later_and_is_not_explained_by_the_false_alarm_pages():
+    """A category that stopped days after a false alarm of its market joined it, and paged nobody."""
+    total, stop = joined("market", "all", minutes=0), ratio_interval(0, 300.0, 0.0)
+    assert paging_after(total, joined(minutes=3_000, interval=stop)) == ["books"]
+    assert paging_after(total, joined(minutes=-1, interval=stop)) == [], "it was on the card"
+    total.over_ms = AS_OF_MS + 60 * MINUTE_MS
+    assert paging_after(total, joined(minutes=60)) == []
+    assert paging_after(total, joined(minutes=80)) == ["books"], "the market was back"
+    toys = joined(member="toys", minutes=0)
+    assert paging_after(toys, joined(minutes=3)) == ["books"], "members explain nobody"
+    assert paging_after(toys, joined("market", "all", minutes=3), joined(minutes=5)) == [
+        "all", "books",
+    ]  # fmt: skip
+
+
+def test_an_outage_that_comes_after_an_answer_pages_unless_it_is_what_is_expected():
+    total = joined("market", "all", minutes=0)
+    later_ms = AS_OF_MS + HOUR_MS
+    assert paging_after(total, stopped_ms=later_ms) == ["all"]
+    assert paging_after(total, stopped_ms=total.start_ms) == []
+    assert paging_after(total, stopped_ms=later_ms, minutes=70) == [], "said again"
+    event = {"kind": EXPECTED, "start_ms": total.start_ms, "until_ms": AS_OF_MS + 2 * DAY_MS}
+    assert paging_after(total, **event, factor=SCALE // 2) == []
+    assert paging_after(total, **event, factor=SCALE // 2, stopped_ms=later_ms) == ["all"]
+    assert paging_after(total, **event, stopped_ms=later_ms) == ["all"]
+    assert paging_after(total, **event, factor=0, stopped_ms=later_ms) == []
 
 
 # -- what is learnt --------------------------------------------------------------------------------

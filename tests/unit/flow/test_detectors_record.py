@@ -71,7 +71,7 @@ def test_where_each_watched_series_is_shifted_and_every_limit_is_reached_the_rec
         20_000,
         # Those that go on, and as many that ended within the hour.
         incidents=[incident(2 * WATCHED_MAX), *[incident(SHIFTS_KEPT)] * (INCIDENTS_MAX - 1)],
-        pages=PageLog(1, [PagedIncident(NAME, *MEMBER, "fast", MS)] * PAGED_MAX),
+        pages=PageLog(1, [PagedIncident(NAME, MS)] * PAGED_MAX),
     )
     size_bytes = len(encode_shifts(record))
     assert len(record.watch.states) == WATCHED_MAX

@@ -28,11 +28,15 @@ def no_series(_):
 
 
 def counted(*incidents, answers=(), page_days=100.0, since_ms=YEAR_AGO):
-    """(counts of 30 days, of 365 days)."""
+    """(counts of 30 days, of 365 days); answers are heard between the incidents, in the order given."""
     book = MarketAnswers()
     pages = MarketPages(book, page_days, no_series)
     pages.step([], since_ms)
-    pages.step(incidents, AS_OF_MS)
+    for one in sorted(incidents, key=lambda each: each.found_ms):
+        for answer in answers:
+            if answer.at_ms <= one.found_ms:
+                book.apply_answer(answer)
+        pages.step([one], one.found_ms)
     for answer in answers:
         book.apply_answer(answer)
     return pages.counts(AS_OF_MS)
@@ -80,6 +84,64 @@ def test_what_was_expected_before_it_was_found_did_not_page():
     late = expected._replace(at_ms=again.found_ms + 1)
     month, _ = counted(sale, again, answers=[late])
     assert words(month) == (2, 1, 0, 1), "it had paged by then"
+    later = expected._replace(at_ms=again.found_ms + 1, until_ms=again.found_ms + 2 * DAY_MS)
+    undone = later._replace(taken_back=True)
+    for more in ((later,), (later, undone)):
+        month, _ = counted(sale, again, answers=[expected, *more])
+        assert month.pages == 1, "what is said later makes no page of it"
+
+
+def test_a_shift_of_failed_payments_is_silenced_with_the_payments_of_its_method():
+    """Both are the method's series where answers are looked up; the count knew only the payments."""
+    missing, failing = at(2, "payment_method", "card"), at(1.5, "payment_failure", "card")
+    event = say(EXPECTED, missing, scope=("payment_method", "card"))
+    month, _ = counted(missing, failing, answers=[event])
+    assert words(month) == (1, 1, 0, 0)
+
+
+def test_what_began_before_the_event_pages_though_it_is_found_in_it():
+    sale, own = at(2), at(1.9)
+    own.shifts[0].start_ms = sale.start_ms - 10 * HOUR_MS
+    month, _ = counted(sale, own, answers=[say(EXPECTED, sale, scope=("category", "books"))])
+    assert words(month) == (2, 1, 0, 1)
+
+
+def test_a_silenced_incident_stays_none_for_a_year_and_pages_when_its_event_is_over():
+    """Which series the event was about is forgotten after 60 days."""
+    sale, again = at(2, member="toys"), at(1.5)
+    event = say(EXPECTED, sale, scope=("category", "toys"))
+    book, series = MarketAnswers(), {("category", "books")}
+    book.apply_answer(event)
+    pages = MarketPages(book, 30.0, lambda _: series)
+    pages.step([], YEAR_AGO)
+    pages.step([again], again.found_ms)
+    pages = restored(pages, book, lambda _: series)
+    again.over_ms = again.found_ms + HOUR_MS
+    assert not pages.step([again], again.over_ms)
+    series.clear()
+    assert not pages.step([again], again.over_ms)
+    assert [each.pages for each in pages.counts(AS_OF_MS + 90 * DAY_MS)] == [0, 0]
+    goes_on, series = at(1.4), {("category", "books")}
+    pages = MarketPages(book, 30.0, lambda _: series)
+    pages.step([], YEAR_AGO)
+    pages.step([goes_on], goes_on.found_ms)
+    assert not pages.step([goes_on], event.until_ms - 1)
+    assert pages.counts(event.until_ms - 1)[0].pages == 0
+    assert pages.step([goes_on], event.until_ms), "news for the record"
+    assert pages.counts(event.until_ms)[0].pages == 1
+
+
+def test_what_nobody_watched_is_silenced_by_what_was_said_before_it_was_found():
+    sale, again = at(2), at(1.5)
+    again.over_ms = again.found_ms + HOUR_MS
+    event = say(EXPECTED, sale, scope=("category", "books"))
+    for said_ms, count in ((event.at_ms, 0), (again.found_ms + 1, 1)):
+        book = MarketAnswers()
+        book.apply_answer(event._replace(at_ms=said_ms))
+        pages = MarketPages(book, 30.0, no_series)
+        pages.step([], YEAR_AGO)
+        pages.step([again], AS_OF_MS)
+        assert pages.counts(AS_OF_MS)[0].pages == count
 
 
 def test_days_before_the_first_are_not_covered():
@@ -96,15 +158,19 @@ def test_days_are_not_counted_from_a_begin_that_a_clock_ahead_has_written():
     assert [each.covered_days for each in pages.counts(AS_OF_MS + DAY_MS)] == [1.0, 1.0]
 
 
+def restored(pages, book, series_of):
+    """A new owner, with what the one before has kept."""
+    owner = MarketPages(book, 30.0, series_of)
+    owner.restore(msgspec.msgpack.decode(msgspec.msgpack.encode(pages.log), type=PageLog))
+    return owner
+
+
 def test_a_new_owner_goes_on_counting_and_an_incident_counts_once():
     pages = MarketPages(MarketAnswers(), 30.0, no_series)
     stop = at(0.1)
     assert pages.step([stop], AS_OF_MS), "news for the record"
     assert not pages.step([stop], AS_OF_MS + MINUTE_MS)
-    stop.shifts[0].member = "toys"  # another series leads now
-    assert pages.step([stop], AS_OF_MS + 2 * MINUTE_MS)
-    owner = MarketPages(MarketAnswers(), 30.0, no_series)
-    owner.restore(msgspec.msgpack.decode(msgspec.msgpack.encode(pages.log), type=PageLog))
+    owner = restored(pages, MarketAnswers(), no_series)
     assert not owner.step([stop], AS_OF_MS + 3 * MINUTE_MS)
     (month, _), (own, _) = owner.counts(AS_OF_MS), pages.counts(AS_OF_MS)
     assert month == own
@@ -114,7 +180,7 @@ def test_a_new_owner_goes_on_counting_and_an_incident_counts_once():
 def test_what_is_kept_is_bounded_by_a_year_and_in_number():
     log = PageLog(1)
     for number in range(PAGED_MAX + 1):
-        log.note(PagedIncident(f"PK-{number}-up", "market", "all", "fast", AS_OF_MS + number))
+        log.note(PagedIncident(f"PK-{number}-up", AS_OF_MS + number))
     assert len(log.paged) == PAGED_MAX
     assert count_pages(log, lambda _: "open", 30, 30.0, AS_OF_MS).pages == PAGED_MAX
     pages = MarketPages(MarketAnswers(), 30.0, no_series)

@@ -138,6 +138,31 @@ def test_a_market_that_becomes_live_on_a_backlog_knows_at_once_whether_its_panes
     assert market(flow).shifts.watch.record().states[0].sizes.sizes[1] > 0
 
 
+def test_a_partition_that_is_read_a_day_behind_the_others_is_a_backlog_and_pages_nobody(flow):
+    """The others were live, so a stop of the day before was found as if it went on."""
+    begin_ms, shop = TEN - 26 * HOUR_MS, Shop(flow)
+    run, flow.run = flow.run, lambda: None
+    play(flow, [(1.0, 12 * 60), (0.0, 60), (1.0, 13 * 60)], begin_ms, shop)
+    flow.run, flow.now_ms = run, TEN
+    slow = SourcePartition("orders", 0)
+    count = len(flow.logs[slow].records)
+    for part in range(1, 14):
+        for sp in flow.logs:
+            flow.fold(sp, count * part // 13 if sp == slow else None)
+            flow.send_partials(sp)
+        assert market(flow).progress.live or part == 1
+        for partition in range(flow.partials_partitions):
+            flow.apply(partition)
+            flow.step(partition)
+        assert bool(market(flow).shifts.done_until_ms) == (part == 13)
+    flow.run()
+    shifts = market(flow).shifts
+    assert (incidents(flow), shifts.kept, shifts.pages.log.paged) == ([], [], [])
+    assert shifts.watch.record().states[0].sizes.sizes[1] > 0, "the backlog has taught them"
+    play(flow, [(1.0, 5)])
+    assert shifts.done_until_ms > TEN
+
+
 def test_a_stop_is_suspected_before_it_pages_and_not_any_more_once_it_is_found(flow):
     end_ms = play(flow, [(1.0, QUIET)])
     assert all(not publication.suspicions for publication in flow.history)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from streams.flow import market_shifts
 from streams.flow.chunk import SourcePartition
 from streams.flow.ledger import Ledger
 from streams.flow.market_shifts import MarketShifts, Reach, decode_shifts
@@ -211,6 +212,81 @@ def test_a_market_that_becomes_live_on_a_day_of_backlog_knows_at_once_how_bursty
     taken_over.shifts.restore(decode_shifts(old.shifts.take_record()))
     taken_over.step(live_ms + MINUTE_MS)
     assert taken_over.shifts.watch.record() == old.shifts.watch.record()
+
+
+def backlog(minutes=26 * 60 + 17):
+    """A worker that has read more than a day of bursts, the last 70 minutes of them by panes."""
+    worker = Worker()
+    draw = np.random.default_rng(2)
+    for minute, rate in enumerate(draw.gamma(40.0, RATE / 40.0, minutes)):
+        panes = 1 if minute < minutes - 70 else 12
+        for pane, orders in enumerate(draw.poisson(rate / panes, panes)):
+            worker.sell(T + minute * MINUTE_MS + pane * PANE_MS, int(orders))
+    return worker, T + minutes * MINUTE_MS
+
+
+def parts(worker, as_of_ms, restart_after=None, leap_ms=0):
+    """Step; time leaps while sizes are taught. Return (minutes read in each such step, end in ms)."""
+    read, own, record = [], Ledger.minute_sum, None
+    counted = []
+    for number in range(100):
+        worker.ledger.fold_closed(SP, as_of_ms)
+        reach = Reach(as_of_ms - GRACE_MS, as_of_ms, T, T)
+        counted.clear()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Ledger, "minute_sum", lambda *at: counted.append(at) or own(*at))
+            worker.shifts.step(reach, changed=True)
+        shifts = worker.shifts
+        if shifts._teaching_ms:
+            read.append(len(counted))
+            as_of_ms += leap_ms
+        worker.ledger.panes_read_ms = shifts.panes_read_ms(worker.ledger.horizon_ms)
+        horizon_ms = min(as_of_ms // MINUTE_MS * MINUTE_MS, shifts.horizon_max_ms)
+        for _ in worker.ledger.expire(horizon_ms):
+            pass
+        if not shifts.behind:
+            return read, as_of_ms
+        record = shifts.take_record() or record
+        if number == restart_after:
+            worker.shifts = worker.detectors()
+            worker.shifts.restore(decode_shifts(record))
+            worker.ledger.panes_read_ms = worker.shifts.panes_read_ms(worker.ledger.horizon_ms)
+    raise AssertionError("it never ends")
+
+
+@pytest.mark.parametrize(
+    ("restart_after", "leap_ms"),
+    [(None, 10 * MINUTE_MS), (0, 10 * MINUTE_MS), (3, 10 * MINUTE_MS), (1, 2 * HOUR_MS)],
+)
+def test_sizes_are_taught_in_parts_as_they_are_at_once_after_a_restart_too(
+    monkeypatch, restart_after, leap_ms
+):
+    """A day of 500 series, taught at once, kept the event loop for 2.4 s."""
+    (whole, live_ms), (sliced, _) = backlog(), backlog()
+    monkeypatch.setattr(market_shifts, "TAUGHT_COUNTS_MAX", 1_000_000)
+    assert parts(whole, live_ms) == ([], live_ms)
+    monkeypatch.setattr(market_shifts, "TAUGHT_COUNTS_MAX", 10_000)
+    read, end_ms = parts(sliced, live_ms, restart_after, leap_ms)
+    most = 10_000 // len(sliced.shifts.watch.series)
+    assert len(read) > 4
+    assert max(read) <= most
+    assert sizes(sliced)[0] != FAST_SIZE
+    assert sizes(sliced)[1] > 0, "panes are kept until they are read"
+    parts(whole, end_ms)
+    assert sliced.shifts.watch.record() == whole.shifts.watch.record()
+
+
+def test_a_clock_that_is_set_back_while_sizes_are_taught_leaves_nothing_of_them():
+    worker, live_ms = backlog()
+    worker.ledger.fold_closed(SP, live_ms)
+    worker.shifts.step(Reach(live_ms - GRACE_MS, live_ms, T, T), changed=True)
+    assert worker.shifts.behind
+    back_ms = live_ms - 2 * HOUR_MS
+    worker.shifts.take_generation(1, back_ms)
+    parts(worker, back_ms)
+    fresh, _ = backlog()
+    parts(fresh, back_ms)
+    assert sizes(worker) == sizes(fresh)
 
 
 def sizes(worker):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from streams.index.incident_measures import SeriesSums, measure
@@ -9,6 +10,7 @@ from streams.index.shift_ratio import ratio_interval
 
 ALL, BOOKS = ("market", "all"), ("category", "books")
 START = 29_000_000
+STOP = ratio_interval(96, 1_000.0, 0.0025)
 
 
 def sums_of(rates, *, until, amount=250, noise=0.0025):
@@ -52,18 +54,41 @@ def test_a_stop_is_sized_with_the_error_of_the_expectation_and_in_money():
 def test_now_is_the_last_minute_and_says_when_it_is_back():
     found = measured(ALL, -1, {ALL: [0] * 9 + [96]}, 10)
     assert not found.stopped
-    assert found.is_back
+    assert found.is_back(STOP)
     still = measured(ALL, -1, {ALL: [0] * 9 + [60]}, 10)
-    assert not still.is_back
+    assert not still.is_back(STOP)
     jump = measured(BOOKS, 1, {ALL: [100] * 10, BOOKS: [400] * 9 + [105]}, 10)
-    assert jump.is_back
+    assert jump.is_back(ratio_interval(3_705, 1_000.0, 0.0025))
 
 
 @pytest.mark.parametrize(("before", "now"), [(400, 0), (0, 600)])
 def test_what_turned_into_the_other_way_is_not_back(before, now):
     """A jump that became a stop was said to look as usual again, at 0 orders."""
     turned = measured(ALL, 1 if before else -1, {ALL: [before] * 9 + [now]}, 10)
-    assert not turned.is_back
+    assert not turned.is_back(STOP)
+
+
+@pytest.mark.parametrize(
+    ("shifted", "now", "back"),
+    [
+        ((0, 60.0), 0, False),  # it goes on
+        ((0, 60.0), 1, False),  # a stray order
+        ((2, 60.0), 2, False),  # nobody can tell
+        ((0, 60.0), 2, True),
+        ((30, 60.0), 3, False),
+        ((360, 60.0), 3, True),
+        ((360, 60.0), 18, False),
+        ((360, 60.0), 0, False),  # nothing is not as usual
+        ((0, 60.0), 18, False),  # a stop that turned into a jump
+    ],
+)
+def test_few_events_are_back_when_they_contradict_the_shift_and_not_what_is_expected(
+    shifted, now, back
+):
+    """An incident of fewer than 10 orders an hour was never said to be back."""
+    found = measured(ALL, -1, {ALL: [0] * 10}, 10)
+    few = msgspec.structs.replace(found, now=ratio_interval(now, 3.0, 0.0025))
+    assert few.is_back(ratio_interval(*shifted, 0.0025)) is back
 
 
 def test_a_market_affects_the_members_that_are_as_far_off():

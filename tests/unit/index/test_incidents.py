@@ -128,6 +128,19 @@ def test_one_that_later_events_take_back_is_withdrawn_and_its_number_is_free():
     assert (gone.state, new.state) == ("withdrawn", "over")
 
 
+def test_what_was_withdrawn_leads_no_incident_and_dates_no_end():
+    total, books = shift(), shift("books", start=1, found=3)
+    (incident,) = step([], total, books)
+    incident.stopped = True
+    (incident,) = step([incident], books, at=5, confirmed=[books])
+    assert (incident.lead.member, incident.kind, incident.state) == ("books", "drop", "open")
+    (incident,) = step([incident], total, books, at=6, confirmed=[books])
+    assert incident.lead.member == "all", "late events may bring it back"
+    (incident,) = step([incident], total, ended=[books], at=8, confirmed=[books])
+    (incident,) = step([incident], at=20, confirmed=[books])
+    assert (incident.state, incident.over_ms) == ("over", T0 + 8 * MINUTE_MS)
+
+
 def test_one_that_final_minutes_gave_is_over_and_not_withdrawn_though_its_end_was_lost():
     (incident,) = step(step([], shift("books")), at=20, confirmed=[shift("books")])
     assert (incident.state, incident.over_ms) == ("over", T0 + 20 * MINUTE_MS)
