@@ -138,7 +138,7 @@ async def test_a_command_answers_an_incident_that_redis_holds(made):
         "PK: 30 days: 4 pages: 1 confirmed, 2 false, 1 open; false allowed 0.42, likely 0.24 to 8.77",
         (
             "  PK-20231114T2207-down  open drop of all, 2023-11-14T22:03Z to now, "
-            "0.004 times usual (0.003 to 0.006)"
+            "0.4 % of usual (0.3 to 0.6)"
         ),
         "    note (aisha, 2023-11-14T22:07Z): call\ufffd[2J them",
         "BD: not watched",

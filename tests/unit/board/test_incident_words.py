@@ -105,6 +105,23 @@ def test_payments_are_called_payments_and_a_shift_taken_back_is_none():
     assert words.missed == ""
 
 
+def test_what_is_not_0_is_never_said_to_be_0():
+    stray = RatioInterval(1, 2_500.0, 0.0004, 0.000_01, 0.002_2)
+    measures = REPLACE(MEASURES, now=stray, difference=Excess(-0.04, -0.5, 0.4))
+    shift = incident_shift("category", "books")
+    shift.interval = stray
+    words = said(incident(shift, measures=measures))
+    assert words.title == "Books (category): orders are at 0.04 % of usual"
+    assert words.size.endswith("1 orders, 2,500 usual, 0.04 % (less than 0.01 to 0.2).")
+    assert words.missed == "Missed so far: 0.04 orders (0 to 0.5)."
+
+
+def test_the_length_of_an_incident_is_cut_and_not_rounded_up():
+    jump = incident_shift("category", "books", direction=1)
+    words = said(incident(jump, over_ms=jump.start_ms + 179_900))
+    assert words.now.endswith("; it lasted 2 min 59 s.")
+
+
 def test_all_methods_and_the_rest_are_named():
     affected = (
         Affected("payment_method", 6, 6, ()),
