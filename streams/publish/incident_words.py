@@ -23,6 +23,7 @@ from streams.index.shown_sizes import duration, figure, ratio_words, size_words
 from streams.index.shown_text import one_line
 from streams.publish.incident_records import (
     AffectedMembers,
+    IncidentCount,
     IncidentSize,
     PublishedAnswer,
     PublishedIncident,
@@ -261,13 +262,22 @@ def _now(incident: PublishedIncident, naming: MarketNaming) -> str:
         return f"Over since {_time(incident, incident.over, naming)}; it lasted {lasted}."
     now = incident.now
     if now is None:
-        return "Now: nothing is expected of the last minutes."
+        return _unexpected_now(incident)
     count = f"{figure(now.observed)} {counted(incident.dimension)} in {_last(now)}"
     back = " Its end is not confirmed yet." if incident.state == "returning" else ""
     return f"Now: {count}, {figure(now.expected)} usual.{back}"
 
 
-def _last(size: IncidentSize) -> str:
+def _unexpected_now(incident: PublishedIncident) -> str:
+    """Say the count of minutes of which nothing is expected: that it is not 0 may be what is wrong."""
+    found = incident.now_counted
+    if found is None:
+        return "Now: nothing is expected of the last minutes, and their count is not known."
+    count = f"{found.observed:,} {counted(incident.dimension)} in {_last(found)}"
+    return f"Now: {count}, where none are expected."
+
+
+def _last(size: IncidentSize | IncidentCount) -> str:
     length_ms = _ms(size.until) - _ms(size.since)
     return "the last minute" if length_ms == MINUTE_MS else f"the last {duration(length_ms)}"
 

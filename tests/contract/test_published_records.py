@@ -11,6 +11,7 @@ from collections import Counter
 from pathlib import Path
 
 import jsonschema
+import msgspec
 import pytest
 from redis import Redis
 from support.bases import based
@@ -18,6 +19,7 @@ from support.events import T0
 from support.flow_harness import Flow, order, payment
 from support.publications import (
     AS_OF_MS,
+    MEASURES,
     incident,
     incident_shift,
     publication,
@@ -170,6 +172,13 @@ def test_an_incident_is_what_its_schema_says_and_is_read_back():
     said = Answer(over.id, "expected", "aisha", AS_OF_MS, text="sale", until_ms=AS_OF_MS + 1)
     note = Answer(over.id, "note", "aisha", AS_OF_MS, text="call them")
     given = GivenAnswers(said._replace(kind="acknowledged"), said, (note,), None)
+    none = msgspec.structs.replace(MEASURES, now=None, now_observed=7)
+    unexpected = incident(incident_shift("region", at_ms=0), measures=none)
+    (text,) = incident_fields([unexpected], {}).values()
+    validator("incident").validate(json.loads(text))
+    assert json.loads(text)["now_counted"] == {
+        "since": "2023-11-14T22:12:00.000Z", "until": "2023-11-14T22:13:00.000Z", "observed": 7
+    }  # fmt: skip
     fields = incident_fields([over, incident()], {over.id: given})
     for text in fields.values():
         validator("incident").validate(json.loads(text))

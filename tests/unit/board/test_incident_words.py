@@ -122,6 +122,15 @@ def test_the_length_of_an_incident_is_cut_and_not_rounded_up():
     assert words.now.endswith("; it lasted 2 min 59 s.")
 
 
+def test_a_count_of_which_nothing_was_expected_is_said():
+    none = REPLACE(MEASURES, now=None, now_minutes=5, now_observed=1_200)
+    assert said(incident(measures=none)).now == (
+        "Now: 1,200 orders in the last 5 min, where none are expected."
+    )
+    earlier = REPLACE(published_incident(incident(measures=none)), now_counted=None)
+    assert say_incident(earlier, BD).now.endswith("and their count is not known.")
+
+
 def test_all_methods_and_the_rest_are_named():
     affected = (
         Affected("payment_method", 6, 6, ()),
