@@ -72,8 +72,10 @@ def answer_incident(
         request = AnswerRequest(
             incident, _KINDS[kind], undo, text, until, factor_of(factor), member
         )
-        given = run(answer_command(settings, request, by or pwd.getpwuid(getuid()).pw_name))
+        given, effect = run(answer_command(settings, request, by or pwd.getpwuid(getuid()).pw_name))
     if as_json:
         echo_json(given._asdict())
         return
     typer.echo(f"{given.incident}: {kind}{' taken back' if undo else ''}, by {given.by}")
+    for line in effect:
+        typer.echo(f"  {line}")

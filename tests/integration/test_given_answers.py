@@ -18,8 +18,10 @@ from streams.console.errors import OperationError
 from streams.flow.history_book import HistoryBook
 from streams.flow.market_answers import GivenAnswers
 from streams.index.answer_records import answer_record, decode_answer
+from streams.index.instants import in_zone
 from streams.index.operator_answers import FALSE_ALARM, NOTE, Answer
 from streams.index.page_budget import PageCount
+from streams.index.panes import rfc3339
 from streams.operate.answering import answer_command, sending
 from streams.operate.shift_list import lines, list_shifts
 from streams.publish.answer_requests import EXPECTED_FOR_MS, AnswerRequest
@@ -145,7 +147,9 @@ async def test_a_command_answers_an_incident_that_redis_holds(made):
     ]
     with pytest.raises(OperationError, match="it has BD"):
         list_shifts(settings, ["XX"])
-    given = await answer_command(settings, AnswerRequest(stop.id, "expected"), "aisha")
+    given, effect = await answer_command(settings, AnswerRequest(stop.id, "expected"), "aisha")
+    until = in_zone(rfc3339(given.until_ms), "Asia/Karachi", "minutes")
+    assert effect[0] == f"until {until}, factor 0.004 of all"
     assert given.until_ms - given.at_ms == EXPECTED_FOR_MS
     (record,) = await read_all(made.stack.bootstrap, settings.topics.answers)
     assert decode_answer(record.key, record.value) == ("PK", given)
