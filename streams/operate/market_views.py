@@ -154,7 +154,7 @@ def read_shifts(client: Any, markets: Iterable[str], prefix: str) -> dict[str, l
     """Active shifts of each market. Raises one of REDIS_ERRORS when Redis does not answer."""
     found: dict[str, list[ShownShift]] = {}
     for market in markets:
-        found[market] = active(market, _texts(client, market_keys(market, prefix).shifts))
+        found[market] = active(_texts(client, market_keys(market, prefix).shifts))
     return found
 
 

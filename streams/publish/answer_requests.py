@@ -109,7 +109,7 @@ def _expected(
             )
         factor = "unknown"
     if factor is None:
-        factor = _measured(incident) if scope == leading else "unknown"
+        factor = measured_factor(incident.size.ratio) if scope == leading else "unknown"
     if factor == "unknown":
         return answer._replace(start_ms=start_ms, until_ms=until_ms, scope=scope)
     assert isinstance(factor, int | float)
@@ -122,12 +122,11 @@ def _expected(
     )
 
 
-def _measured(incident: PublishedIncident) -> float:
-    """Return the ratio since the incident began to two digits: its interval is hardly ever narrower.
+def measured_factor(ratio: float) -> float:
+    """Return the factor that a ratio says, to two digits: its interval is hardly ever narrower.
 
     A few stray orders in an outage are as good as none: divided by so small a factor they would teach.
     """
-    ratio = incident.size.ratio or 0.0
     return min(float(f"{ratio:.2g}"), FACTOR_MAX) if ratio >= FACTOR_MIN else 0.0
 
 

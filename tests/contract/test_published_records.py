@@ -151,7 +151,7 @@ def test_shifts_as_they_are_published_are_what_their_schema_says():
     ((field, text),) = active_fields([status(direction=-1), status(member="toys")]).items()
     assert field == "category:books"
     validator("shift").validate(json.loads(text))
-    (shown,) = active("PK", {field: text})
+    (shown,) = active({field: text})
     assert (shown.direction, shown.ratio, shown.clock, shown.evidence) == (-1, 6.0, "fast", 2.5)
     assert [(each.label, each.observed) for each in shown.contributors] == [("Sindh", 31)]
 
@@ -159,7 +159,7 @@ def test_shifts_as_they_are_published_are_what_their_schema_says():
 def test_a_shift_is_what_its_schema_says_and_what_the_page_reads():
     record = shift_record()
     validator("shift").validate(json.loads(record))
-    (shown,) = active("PK", {"category:beauty_grooming": record})
+    (shown,) = active({"category:beauty_grooming": record})
     assert shown.start
     assert shown.ratio
     assert shown.upper

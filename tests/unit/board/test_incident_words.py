@@ -170,7 +170,9 @@ def test_cards_are_ordered_by_weight_and_say_when_what_happened():
     first = found.open[0]
     assert [what for what, _ in first.timeline] == ["began", "found"]
     assert [what for what, _ in past.timeline] == ["began", "found", "over"]
-    assert first.command.startswith("ecindex expect PK all ")
+    assert first.command == f"ecindex answer {stop.id} expected"
+    jump.id = "PK-$(reboot)-up"
+    assert incidents_of(incident_fields([jump], {}), {}, BD).open[0].command == ""
     assert (first.whole, past.command) == (True, "")
     assert headline_of(found) == first.headline
     only = incidents_of({}, suspicion_fields([suspicion()]), BD)
@@ -184,7 +186,7 @@ def test_the_level_is_the_worst_that_is_shown():
         found = incidents_of(incident_fields(shown, answers), suspicion_fields(suspected), BD)
         return level_of(found, list(shifts), fresh=fresh, known=known)
 
-    loose = active("PK", {"category:books": '{"direction":"up"}'})
+    loose = active({"category:books": '{"direction":"up"}'})
     assert level() is PageLevel.FINE
     assert level(known=False) is PageLevel.FILLING
     assert level(fresh=False, known=False) is PageLevel.STALE
@@ -268,5 +270,5 @@ def test_a_note_is_a_line_whatever_was_typed():
 def test_a_shift_of_a_shown_incident_is_not_shown_twice():
     stop = incident()
     found = incidents_of(incident_fields([stop], {}), {}, BD)
-    named = active("PK", {"market:all": f'{{"incident":"{stop.id}"}}', "region:sindh": "{}"})
+    named = active({"market:all": f'{{"incident":"{stop.id}"}}', "region:sindh": "{}"})
     assert [each.member for each in without_incident(named, found)] == ["sindh"]
