@@ -7,7 +7,8 @@ from enum import StrEnum
 
 import msgspec
 
-from streams.board.shown_shifts import ShownShift, expect_command
+from streams.board.shown_shifts import ShownShift
+from streams.index.answer_records import INCIDENT_ID
 from streams.index.indices import MARKET
 from streams.index.labels import label
 from streams.publish.incident_records import PublishedAnswer, PublishedIncident, read_incidents
@@ -167,12 +168,6 @@ def _shown(
     incident: PublishedIncident, naming: MarketNaming, sent: PublishedSent | None
 ) -> ShownIncident:
     words = say_incident(incident, naming)
-    command = ""
-    if incident.over is None:
-        size = incident.now or incident.size
-        command = expect_command(
-            incident.market, incident.dimension, incident.member, incident.began, size.ratio
-        )
     return ShownIncident(
         id=incident.id,
         state=incident.state,
@@ -191,13 +186,22 @@ def _shown(
         affected=words.affected,
         evidence=words.evidence,
         over=incident.over,
-        command=command,
+        command="" if incident.over is not None else _command(incident.id),
         shifts=_members(incident),
         answers=say_answers(incident, naming) + _undone(incident, sent),
         silenced=incident.silenced_by is not None,
         acknowledged=incident.acknowledged,
         verdict=incident.verdict,
     )
+
+
+def _command(incident: str) -> str:
+    """Return the command that says that an incident is expected, for a page that is read-only.
+
+    It is accepted whenever it is typed: without an end and a factor, it lasts some hours from then on,
+    by the factor that was measured.
+    """
+    return f"ecindex answer {incident} expected" if INCIDENT_ID.fullmatch(incident) else ""
 
 
 def _members(incident: PublishedIncident) -> list[ShownMember]:

@@ -1,4 +1,4 @@
-"""Active shifts as the page shows them: what, since when, how large, why, and how to mark one expected.
+"""Active shifts as the page shows them: what, since when, how large, why, and how to expect one.
 
 The records are those of ``ecindex.shifts``, as the HASH ``:shifts`` holds them. A field that is missing
 is not shown. A record of a shape that this board does not know is still named.
@@ -17,13 +17,12 @@ from streams.index.formats import json_reader
 from streams.index.instants import parse_instant
 from streams.index.labels import label
 from streams.index.panes import HOUR_MS, rfc3339
+from streams.publish.answer_requests import EXPECTED_FOR_MS, measured_factor
 
 CONTRIBUTORS_MAX = 6
 FACTORED = frozenset({"market", "category", "payment_method", "region", "channel"})
 """Dimensions that `ecindex expect` accepts."""
 _decode = json_reader(dict[str, Any])
-EXPECTED_FOR_MS = 6 * HOUR_MS
-"""Length of the event in the proposed command. Whoever runs the command knows the end better."""
 
 
 class ShownContributor(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -42,7 +41,6 @@ class ShownShift(msgspec.Struct, frozen=True, omit_defaults=True):
     member: str
     label: str
     direction: int
-    command: str
     ratio: float | None = None
     lower: float | None = None
     upper: float | None = None
@@ -53,9 +51,10 @@ class ShownShift(msgspec.Struct, frozen=True, omit_defaults=True):
     clock: str | None = None
     contributors: list[ShownContributor] = []
     incident: str | None = None
+    command: str = ""
 
 
-def active(market: str, records: Mapping[str, str]) -> list[ShownShift]:
+def active(records: Mapping[str, str]) -> list[ShownShift]:
     """Shifts of the HASH ``:shifts``, ordered by field. A value that is no JSON object is skipped."""
     found = []
     for field, text in sorted(records.items()):
@@ -63,11 +62,11 @@ def active(market: str, records: Mapping[str, str]) -> list[ShownShift]:
             record = _decode(text)
         except msgspec.DecodeError:
             continue
-        found.append(_shift(market, field, record))
+        found.append(_shift(field, record))
     return found
 
 
-def _shift(market: str, field: str, record: dict[str, Any]) -> ShownShift:
+def _shift(field: str, record: dict[str, Any]) -> ShownShift:
     dimension, _, member = field.partition(":")
     dimension = str(record.get("dimension", dimension))
     member = str(record.get("member", member or "all"))
@@ -80,7 +79,6 @@ def _shift(market: str, field: str, record: dict[str, Any]) -> ShownShift:
         member=member,
         label=label(member),
         direction=_direction(record.get("direction"), ratio),
-        command=expect_command(market, dimension, member, start, ratio),
         ratio=ratio,
         lower=_number(size.get("lower", size.get("ratio_lower"))),
         upper=_number(size.get("upper", size.get("ratio_upper"))),
@@ -119,28 +117,25 @@ def _contributors(found: Any) -> list[ShownContributor]:
     ][:CONTRIBUTORS_MAX]
 
 
-def expect_command(
-    market: str, dimension: str, member: str, start: Any, ratio: float | None
-) -> str:
-    """``ecindex expect MARKET MEMBER FROM TO FACTOR`` (README.md), from the hour of the start.
+def expect_command(market: str, shift: ShownShift, now_ms: int) -> str:
+    """``ecindex expect MARKET MEMBER FROM TO FACTOR``, accepted and in force when it is typed now.
 
-    Empty for a series whose expectation takes no factor. People paste the command into a shell, so text
-    from Redis is quoted.
+    It begins with the hour of the shift's start and ends in some hours; whoever runs it knows the end
+    and the factor better. Empty for a series whose expectation takes no factor. People paste the command
+    into a shell, so text from Redis is quoted.
     """
-    if dimension not in FACTORED:
+    if shift.dimension not in FACTORED:
         return ""
-    start_ms = parse_instant(start) if isinstance(start, str) else None
-    since, until = "FROM", "TO"
-    if start_ms is not None:
-        hour_ms = start_ms // HOUR_MS * HOUR_MS
-        since, until = _hour(hour_ms), _hour(hour_ms + EXPECTED_FOR_MS)
-    factor = "FACTOR" if ratio is None else f"{ratio:.2g}"
-    name = member if dimension == "market" else f"{dimension}:{member}"
+    start_ms = parse_instant(shift.start or "")
+    since_ms = start_ms if start_ms is not None and 0 <= start_ms <= now_ms else now_ms
+    since, until = (_hour(at_ms) for at_ms in (since_ms, now_ms + EXPECTED_FOR_MS + HOUR_MS - 1))
+    factor = "unknown" if shift.ratio is None else f"{measured_factor(shift.ratio):g}"
+    name = shift.member if shift.dimension == "market" else f"{shift.dimension}:{shift.member}"
     return f"ecindex expect {shlex.quote(market)} {shlex.quote(name)} {since} {until} {factor}"
 
 
 def _hour(at_ms: int) -> str:
-    return f"{rfc3339(at_ms)[:19]}Z"
+    return f"{rfc3339(at_ms // HOUR_MS * HOUR_MS)[:19]}Z"
 
 
 def _number(value: Any) -> float | None:

@@ -16,7 +16,7 @@ from streams.board.shown_incidents import (
     incidents_of,
     without_incident,
 )
-from streams.board.shown_shifts import ShownShift, active
+from streams.board.shown_shifts import ShownShift, active, expect_command
 from streams.index.currencies import exponent
 from streams.index.formats import json_reader
 from streams.index.instants import parse_instant
@@ -165,7 +165,7 @@ def market_page(
             for dimension in DIMENSIONS
         },
         movers=_movers(by_member, windows),
-        shifts=without_incident(active(snapshot.market, shifts or {}), found),
+        shifts=_loose(snapshot, shifts or {}, found),
         incidents=found,
         spark_ms=sparks.times_ms,
         spark=sparks.points.get((MARKET, ALL), []),
@@ -173,6 +173,17 @@ def market_page(
         left_out=left_out,
         sources=snapshot.sources,
     )
+
+
+def _loose(
+    snapshot: Snapshot, records: Mapping[str, str], found: IncidentsOfMarket
+) -> list[ShownShift]:
+    """Return the shifts of no incident that is shown, each with a command to expect it."""
+    now_ms = parse_instant(snapshot.as_of) or 0
+    return [
+        msgspec.structs.replace(shift, command=expect_command(snapshot.market, shift, now_ms))
+        for shift in without_incident(active(records), found)
+    ]
 
 
 def longest(windows: Mapping[str, Window]) -> str:

@@ -66,17 +66,16 @@ def answer_incident(
 
     from streams.operate.answering import answer_command, factor_of
     from streams.publish.answer_requests import AnswerRequest
-    from streams.publish.incident_words import STAYS_IN_PAGERDUTY
 
     with reported():
         settings = settings_of(config, kafka__bootstrap_servers=bootstrap)
         request = AnswerRequest(
             incident, _KINDS[kind], undo, text, until, factor_of(factor), member
         )
-        given = run(answer_command(settings, request, by or pwd.getpwuid(getuid()).pw_name))
+        given, effect = run(answer_command(settings, request, by or pwd.getpwuid(getuid()).pw_name))
     if as_json:
         echo_json(given._asdict())
         return
     typer.echo(f"{given.incident}: {kind}{' taken back' if undo else ''}, by {given.by}")
-    if undo and kind == "ack":
-        typer.echo(f"Where `ecindex notify` has told it: {STAYS_IN_PAGERDUTY}")
+    for line in effect:
+        typer.echo(f"  {line}")

@@ -86,6 +86,8 @@ class Measures(msgspec.Struct, frozen=True):
     """Size over the last ``now_minutes``; None when nothing is expected of them."""
     difference: Excess
     affected: tuple[Affected, ...]
+    now_observed: int = 0
+    """Events counted in the last ``now_minutes``, whether or not any are expected."""
 
     @property
     def stopped(self) -> bool:
@@ -126,14 +128,15 @@ def measure(
     """
     first, until = span
     since = sums(first, until)
-    minutes, now = _now(lead, first, until, sums)
+    minutes, own_now = _now(lead, first, until, sums)
     of_market = lead[0] == MARKET
     return Measures(
         until_ms=until * MINUTE_MS,
         now_minutes=minutes,
-        now=now,
+        now=_interval(own_now),
         difference=_difference(interval.observed, interval.expected, _own(lead, since)),
         affected=tuple(_affected(since, direction, shifted, every=of_market)),
+        now_observed=own_now.observed,
     )
 
 
@@ -141,18 +144,19 @@ def _own(lead: tuple[str, str], sums: Sequence[SeriesSums]) -> SeriesSums:
     return next(each for each in sums if (each.dimension, each.member) == lead)
 
 
-def _now(
-    lead: tuple[str, str], first: int, until: int, sums: SpanSums
-) -> tuple[int, RatioInterval | None]:
-    minutes, own = 0, None
+def _now(lead: tuple[str, str], first: int, until: int, sums: SpanSums) -> tuple[int, SeriesSums]:
     for longest in NOW_MINUTES:
         minutes = max(1, min(longest, until - first))
         own = _own(lead, sums(until - minutes, until))
         if own.expected >= NOW_EXPECTED_MIN or minutes < longest:
             break
-    if own is None or own.expected <= 0:
-        return minutes, None
-    return minutes, ratio_interval(float(own.observed), own.expected, own.noise)
+    return minutes, own
+
+
+def _interval(own: SeriesSums) -> RatioInterval | None:
+    if own.expected <= 0:
+        return None
+    return ratio_interval(float(own.observed), own.expected, own.noise)
 
 
 def _difference(observed: float, expected: float, own: SeriesSums) -> Excess:

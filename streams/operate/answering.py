@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from streams.clock import now_ms
 from streams.console.errors import OperationError, unknown_market
@@ -13,6 +13,7 @@ from streams.index.operator_answers import Answer
 from streams.operate.market_views import connect
 from streams.operate.seeding import send_to
 from streams.publish.answer_requests import AnswerRequest, answer_of
+from streams.publish.answer_words import say_effect
 from streams.publish.hash_texts import hash_texts
 from streams.publish.incident_records import PublishedIncident, read_incidents
 from streams.publish.keys import market_keys
@@ -22,17 +23,25 @@ from streams.settings import Settings, load_methodology
 Send = Callable[[Answer], Coroutine[Any, Any, None]]
 
 
-async def answer_command(settings: Settings, request: AnswerRequest, by: str) -> Answer:
+class Answered(NamedTuple):
+    """An answer that the brokers have, and lines that say what it does."""
+
+    answer: Answer
+    effect: list[str]
+
+
+async def answer_command(settings: Settings, request: AnswerRequest, by: str) -> Answered:
     """Answer an incident that Redis holds. Raises OperationError, SettingsError."""
     markets = load_methodology(settings).markets
     try:
         code = market_of(request.incident)
         market = _market(code, markets)
-        answer = answer_of(request, read_known(settings, code), market, by, now_ms())
+        known = read_known(settings, code)
+        answer = answer_of(request, known, market, by, now_ms())
     except AnswerError as error:
         raise OperationError(str(error)) from error
     await sending(settings)(answer)
-    return answer
+    return Answered(answer, say_effect(answer, known[answer.incident], market.time_zone))
 
 
 def sending(settings: Settings) -> Send:

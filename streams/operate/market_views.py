@@ -59,6 +59,8 @@ class MarketView(NamedTuple):
     """Why it could not be read, while other markets can be; it is then absent."""
     incidents: Sequence[PublishedIncident] = ()
     """Its incidents, the open ones first."""
+    incident_texts: Mapping[str, str] = {}
+    """Their JSON in Redis, by id."""
     suspicions: Sequence[PublishedSuspicion] = ()
     sent: Mapping[str, PublishedSent] = {}
     """When people were told, by incident, as far as it is known."""
@@ -155,7 +157,7 @@ def read_shifts(client: Any, markets: Iterable[str], prefix: str) -> dict[str, l
     """Active shifts of each market. Raises one of REDIS_ERRORS when Redis does not answer."""
     found: dict[str, list[ShownShift]] = {}
     for market in markets:
-        found[market] = active(market, _texts(client, market_keys(market, prefix).shifts))
+        found[market] = active(_texts(client, market_keys(market, prefix).shifts))
     return found
 
 
@@ -179,11 +181,12 @@ def _read(client: Any, market: str, prefix: str, now_ms: int) -> MarketView:
     view = _view(market, cast("bytes | None", client.get(keys.snapshot)), now_ms)
     if view.snapshot is None:
         return view
-    incidents = read_incidents(_texts(client, keys.incidents))
+    incident_texts = _texts(client, keys.incidents)
     suspicions = read_suspicions(_texts(client, keys.suspicions))
     restless = cast("bytes | None", client.hget(keys.values, RESTLESS_FIELD))
     return view._replace(
-        incidents=incidents,
+        incidents=read_incidents(incident_texts),
+        incident_texts=incident_texts,
         suspicions=suspicions,
         sent=read_sent(_texts(client, sent_key(market, prefix))),
         restless=read_restless(restless),
@@ -215,8 +218,8 @@ def _view(market: str, encoded: bytes | None, now_ms: int) -> MarketView:
 def as_json(views: Sequence[MarketView]) -> str:
     """Encode the views in one line: an array of objects.
 
-    Each has ``market``, ``state``, ``as_of_age_s``, ``published_age_s``, ``source_ages_s`` and
-    ``snapshot``; one that could not be read has ``failure`` too.
+    Each has ``market``, ``state``, ``as_of_age_s``, ``published_age_s``, ``source_ages_s``, ``snapshot``
+    and ``incidents``; one that could not be read has ``failure`` too (docs/readers.md).
     """
     return _encode(
         [
@@ -229,6 +232,11 @@ def as_json(views: Sequence[MarketView]) -> str:
                     source: age_ms / 1000 for source, age_ms in view.source_ages_ms.items()
                 },
                 "snapshot": None if view.encoded is None else msgspec.Raw(view.encoded),
+                "incidents": [
+                    msgspec.Raw(view.incident_texts[each.id].encode())
+                    for each in view.incidents
+                    if each.id in view.incident_texts
+                ],
                 **({"failure": view.failure} if view.failure else {}),
             }
             for view in views

@@ -8,6 +8,7 @@ from typing import NamedTuple, cast
 from streams.console.errors import OperationError, unknown_market
 from streams.index.answer_records import TEXT_MAX
 from streams.index.page_budget import PageCount
+from streams.index.shown_sizes import size_words
 from streams.index.shown_text import one_line
 from streams.operate.market_views import connect
 from streams.publish.hash_texts import hash_texts
@@ -67,7 +68,7 @@ def _of_incident(incident: PublishedIncident, sent: PublishedSent | None) -> lis
     when = f"{incident.began[:16]}Z to {'now' if over is None else f'{over[:16]}Z'}"
     if incident.state == "withdrawn" and over is not None:
         when = f"at {over[:16]}Z by events that came late"
-    ratio = f"{size.ratio:.2g} times usual ({size.lower:.2g} to {size.upper:.2g})"
+    ratio = size_words(size.ratio, size.lower, size.upper)
     what = f"{incident.state} {incident.kind} of {one_line(series, TEXT_MAX)}"
     head = f"{incident.id}  {what}, {when}, {ratio}"
     given = [each for each in (incident.acknowledged, incident.verdict) if each is not None]

@@ -16,6 +16,8 @@ from streams.console.fitting import Column, FittedTable, TopOf, WholeParts
 from streams.index.currencies import major_units
 from streams.index.indices import SOURCES
 from streams.index.input_reports import InputNote
+from streams.index.panes import MINUTE_MS
+from streams.index.shown_sizes import duration
 from streams.index.values import Snapshot, Value
 from streams.operate.market_views import (
     MarketView,
@@ -266,11 +268,11 @@ def _cell(value: Value | None, currency: str | None = None) -> str:
 
 
 def _age(age_ms: int | None) -> str:
-    seconds = (age_ms or 0) / 1000
-    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
-        if abs(seconds) >= 2 * size:
-            return f"{seconds / size:,.0f} {unit}"
-    return f"{seconds:.1f} s"
+    """Age in words, to a tenth of a second where it is young; below 0 where it lies ahead."""
+    length_ms = abs(age_ms or 0)
+    if length_ms < 2 * MINUTE_MS:
+        return f"{(age_ms or 0) / 1000:.1f} s"
+    return f"{'-' if (age_ms or 0) < 0 else ''}{duration(length_ms)}"
 
 
 def show(

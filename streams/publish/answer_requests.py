@@ -16,8 +16,8 @@ from streams.index.answer_records import AnswerError, answer_record
 from streams.index.demand import SCALE
 from streams.index.instants import parse_instant
 from streams.index.methodology import FACTOR_MAX, FACTOR_MIN, Market
-from streams.index.operator_answers import EXPECTED, Answer
-from streams.index.panes import HOUR_MS
+from streams.index.operator_answers import EXPECTED, NOTE, Answer
+from streams.index.panes import HOUR_MS, rfc3339
 from streams.index.shift_series import PAYMENT_FAILURE
 from streams.publish.incident_records import PublishedIncident
 
@@ -64,7 +64,22 @@ def answer_of(
     if is_expected:
         answer = _expected(answer, request, incident, market)
     answer_record(answer)  # whatever else is wrong is said now, and not by those who read it
+    if answer.taken_back:
+        _refuse_undo_of_nothing(answer.kind, incident)
+    elif answer.kind == NOTE and not _says_something(answer.text):
+        raise AnswerError(f"text {answer.text!r}: expected what there is to note")
     return answer
+
+
+def _refuse_undo_of_nothing(kind: str, incident: PublishedIncident) -> None:
+    given = {
+        each.kind for each in (incident.acknowledged, incident.verdict, *incident.notes) if each
+    }
+    if kind not in given:
+        raise AnswerError(
+            f"{incident.id}: expected an answer to take back, found no `{kind}` in force (in force: "
+            f"{', '.join(sorted(given)) or 'none'}). One that was just given is known within seconds"
+        )
 
 
 def _expected(
@@ -81,6 +96,11 @@ def _expected(
     until_ms = answer.at_ms + EXPECTED_FOR_MS if not until else parse_instant(until)
     if start_ms is None or until_ms is None:
         raise AnswerError(f"until {request.until!r}: expected an instant, RFC 3339")
+    if incident.over is None and until_ms <= answer.at_ms:
+        raise AnswerError(
+            f"until {until}: expected an instant after now ({rfc3339(answer.at_ms)}), since "
+            f"{incident.id} goes on: it would page again at once"
+        )
     factor = request.factor
     if scope[0] == PAYMENT_FAILURE:
         if factor not in (None, "unknown"):
@@ -89,7 +109,7 @@ def _expected(
             )
         factor = "unknown"
     if factor is None:
-        factor = _measured(incident) if scope == leading else "unknown"
+        factor = measured_factor(incident.size.ratio) if scope == leading else "unknown"
     if factor == "unknown":
         return answer._replace(start_ms=start_ms, until_ms=until_ms, scope=scope)
     assert isinstance(factor, int | float)
@@ -102,13 +122,17 @@ def _expected(
     )
 
 
-def _measured(incident: PublishedIncident) -> float:
-    """Return the ratio since the incident began to two digits: its interval is hardly ever narrower.
+def measured_factor(ratio: float) -> float:
+    """Return the factor that a ratio says, to two digits: its interval is hardly ever narrower.
 
     A few stray orders in an outage are as good as none: divided by so small a factor they would teach.
     """
-    ratio = incident.size.ratio or 0.0
     return min(float(f"{ratio:.2g}"), FACTOR_MAX) if ratio >= FACTOR_MIN else 0.0
+
+
+def _says_something(text: str) -> bool:
+    """Whether anything of a text is to be seen: spaces and what is not shown say nothing."""
+    return any(unicodedata.category(each)[0] not in "CZ" for each in text)
 
 
 def _text(text: str) -> str:

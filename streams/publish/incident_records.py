@@ -15,7 +15,7 @@ from streams.index.formats import json_reader
 from streams.index.incident_measures import Affected, Measures, State
 from streams.index.incidents import WAYS, Incident, IncidentShift, Kind
 from streams.index.operator_answers import EXPECTED, Answer
-from streams.index.panes import rfc3339
+from streams.index.panes import MINUTE_MS, rfc3339
 from streams.index.shift_ratio import RatioInterval
 from streams.index.values import VERSION
 
@@ -30,6 +30,14 @@ class IncidentSize(msgspec.Struct, frozen=True):
     ratio: float
     lower: float
     upper: float
+
+
+class IncidentCount(msgspec.Struct, frozen=True):
+    """Events counted from one instant to another."""
+
+    since: str
+    until: str
+    observed: int
 
 
 class IncidentDifference(msgspec.Struct, frozen=True):
@@ -123,6 +131,8 @@ class PublishedIncident(msgspec.Struct, frozen=True):
     notes: list[PublishedAnswer] = []
     silenced_by: str | None = None
     """Incident whose answer keeps this one from paging. None: it pages, or it is over."""
+    now_counted: IncidentCount | None = None
+    """Count of the last minutes where nothing is expected of them, and ``now`` has no ratio to say."""
     v: int = VERSION
 
 
@@ -181,6 +191,7 @@ def published_incident(incident: Incident, given: GivenAnswers = NOT_ANSWERED) -
         verdict=given.verdict and published_answer(given.verdict),
         notes=[published_answer(each) for each in given.notes],
         silenced_by=given.silenced_by,
+        now_counted=None if incident.over_ms else _now_counted(measures),
     )
 
 
@@ -227,8 +238,18 @@ def _size(interval: RatioInterval, since_ms: int, until_ms: int) -> IncidentSize
 def _now(measures: Measures | None) -> IncidentSize | None:
     if measures is None or measures.now is None:
         return None
-    since_ms = measures.until_ms - measures.now_minutes * 60_000
-    return _size(measures.now, since_ms, measures.until_ms)
+    return _size(measures.now, _now_since(measures), measures.until_ms)
+
+
+def _now_counted(measures: Measures | None) -> IncidentCount | None:
+    if measures is None or measures.now is not None:
+        return None
+    since_ms, until_ms = _now_since(measures), measures.until_ms
+    return IncidentCount(rfc3339(since_ms), rfc3339(until_ms), measures.now_observed)
+
+
+def _now_since(measures: Measures) -> int:
+    return measures.until_ms - measures.now_minutes * MINUTE_MS
 
 
 def _difference(measures: Measures) -> IncidentDifference:

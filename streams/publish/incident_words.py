@@ -17,11 +17,13 @@ from streams.index.indices import CATEGORY, CHANNEL, MARKET, METHOD, REGION
 from streams.index.instants import parse_instant
 from streams.index.labels import label
 from streams.index.methodology import Market
-from streams.index.panes import DAY_MS, HOUR_MS, MINUTE_MS
+from streams.index.panes import MINUTE_MS
 from streams.index.shift_series import PAYMENT_FAILURE
+from streams.index.shown_sizes import duration, figure, ratio_words, size_words
 from streams.index.shown_text import one_line
 from streams.publish.incident_records import (
     AffectedMembers,
+    IncidentCount,
     IncidentSize,
     PublishedAnswer,
     PublishedIncident,
@@ -41,11 +43,9 @@ _DIMENSIONS = {
 _ALL = {METHOD: "payments: all methods", PAYMENT_FAILURE: "failed payments: all methods"}
 _NO_MINOR_UNITS = 1_000
 """Amounts in major units from here on are said without their minor units."""
-_TIMES_FROM, _WHOLE_TIMES_FROM = 2, 100
-"""Ratios from which a size is said in times, and in whole ones; below, in percent."""
 _WHOLE_PERCENT_FROM = 0.01
 _WHOLE_FROM = 10
-"""Numbers from here on are said without a fraction."""
+"""Evidence from here on is said without a fraction."""
 _OTHERS_MAX = 4
 LINE_MAX = TEXT_MAX + 2 * AUTHOR_MAX
 """Longest line of an answer: a note, its author and its time."""
@@ -129,7 +129,7 @@ def say_suspicion(suspicion: PublishedSuspicion, naming: MarketNaming) -> str:
     return (
         f"{name}: {suspicion.observed:,} {counted(suspicion.dimension)} "
         f"{'for' if suspicion.observed == 0 else 'in'} {duration(length_ms)}, "
-        f"{_figure(suspicion.expected_a_minute)} a minute usual; {evidence} of what pages"
+        f"{figure(suspicion.expected_a_minute)} a minute usual; {evidence} of what pages"
     )
 
 
@@ -222,22 +222,6 @@ def counted(dimension: str) -> str:
     return _COUNTED.get(dimension, "orders")
 
 
-def duration(length_ms: int) -> str:
-    """Length of time in one unit.
-
-    >>> duration(40_000), duration(150_000), duration(7_500_000), duration(3 * 86_400_000)
-    ('40 s', '3 min', '2 h 5 min', '3 days')
-    """
-    if length_ms < 2 * MINUTE_MS:
-        return f"{length_ms // 1_000} s"
-    if length_ms < 2 * HOUR_MS:
-        return f"{-(-length_ms // MINUTE_MS)} min"
-    if length_ms < 2 * DAY_MS:
-        hours, rest = divmod(length_ms, HOUR_MS)
-        return f"{hours} h {rest // MINUTE_MS} min"
-    return f"{length_ms // DAY_MS} days"
-
-
 def clock_time(instant: str, time_zone: str, today: str | None = None) -> str:
     """Time of day of an RFC 3339 instant in a zone, with its name.
 
@@ -287,18 +271,6 @@ def _what(incident: PublishedIncident) -> str:
     return f"{noun} {verb} {size_words(size.ratio)}"
 
 
-def size_words(ratio: float) -> str:
-    """Size of a ratio to what is usual.
-
-    >>> size_words(3.62), size_words(0.41), size_words(0.004)
-    ('3.6 times usual', '41 % of usual', '0.4 % of usual')
-    """
-    if ratio >= _TIMES_FROM:
-        return f"{ratio:,.{0 if ratio >= _WHOLE_TIMES_FROM else 1}f} times usual"
-    whole = ratio >= _WHOLE_PERCENT_FROM or ratio == 0
-    return f"{ratio * 100:.{0 if whole else 1}f} % of usual"
-
-
 def _now(incident: PublishedIncident, naming: MarketNaming) -> str:
     if incident.state == "withdrawn" and incident.over is not None:
         shown = duration(max(0, _ms(incident.over) - _ms(incident.found)))
@@ -311,13 +283,22 @@ def _now(incident: PublishedIncident, naming: MarketNaming) -> str:
         return f"Over since {_time(incident, incident.over, naming)}; it lasted {lasted}."
     now = incident.now
     if now is None:
-        return "Now: nothing is expected of the last minutes."
-    count = f"{_figure(now.observed)} {counted(incident.dimension)} in {_last(now)}"
+        return _unexpected_now(incident)
+    count = f"{figure(now.observed)} {counted(incident.dimension)} in {_last(now)}"
     back = " Its end is not confirmed yet." if incident.state == "returning" else ""
-    return f"Now: {count}, {_figure(now.expected)} usual.{back}"
+    return f"Now: {count}, {figure(now.expected)} usual.{back}"
 
 
-def _last(size: IncidentSize) -> str:
+def _unexpected_now(incident: PublishedIncident) -> str:
+    """Say the count of minutes of which nothing is expected: that it is not 0 may be what is wrong."""
+    found = incident.now_counted
+    if found is None:
+        return "Now: nothing is expected of the last minutes, and their count is not known."
+    count = f"{found.observed:,} {counted(incident.dimension)} in {_last(found)}"
+    return f"Now: {count}, where none are expected."
+
+
+def _last(size: IncidentSize | IncidentCount) -> str:
     length_ms = _ms(size.until) - _ms(size.since)
     return "the last minute" if length_ms == MINUTE_MS else f"the last {duration(length_ms)}"
 
@@ -329,20 +310,9 @@ def _since_start(incident: PublishedIncident, naming: MarketNaming) -> str:
     if incident.state == "withdrawn":
         span = f"Counted before they came, since {began}"
     return (
-        f"{span}: {_figure(size.observed)} {counted(incident.dimension)}, "
-        f"{_figure(size.expected)} usual, {_ratio(size)}."
+        f"{span}: {figure(size.observed)} {counted(incident.dimension)}, "
+        f"{figure(size.expected)} usual, {ratio_words(size.ratio, size.lower, size.upper)}."
     )
-
-
-def _ratio(size: IncidentSize) -> str:
-    """Return a ratio with its 95 % interval, in times where it is large and else in percent."""
-    if size.ratio >= _TIMES_FROM:
-        return f"{size.ratio:.1f} times ({size.lower:.1f} to {size.upper:.1f})"
-    digits = 0 if size.ratio >= _WHOLE_PERCENT_FROM else 1
-    ratio, lower, upper = (
-        f"{part * 100:.{digits}f}" for part in (size.ratio, size.lower, size.upper)
-    )
-    return f"{ratio} % ({lower} to {upper})"
 
 
 def _missed(incident: PublishedIncident, naming: MarketNaming) -> str:
@@ -355,7 +325,7 @@ def _missed(incident: PublishedIncident, naming: MarketNaming) -> str:
     numbers = [-found.events, -found.upper, -found.lower] if missed else [
         found.events, found.lower, found.upper,
     ]  # fmt: skip
-    amount, least, most = (_figure(max(0.0, number)) for number in numbers)
+    amount, least, most = (figure(max(0.0, number)) for number in numbers)
     text = f"{word}{so_far}: {amount} {counted(incident.dimension)} ({least} to {most})"
     if found.amount_minor is None or found.lower_minor is None or found.upper_minor is None:
         return f"{text}."
@@ -390,10 +360,6 @@ def _part(affected: AffectedMembers) -> str:
         return _ALL.get(affected.dimension, f"every {singular}")
     most = ", ".join(label(each.member) for each in affected.members[:2])
     return f"{affected.affected} of {affected.of} {plural} (most {most})"
-
-
-def _figure(number: float) -> str:
-    return f"{number:,.0f}" if number >= _WHOLE_FROM or number == int(number) else f"{number:,.1f}"
 
 
 def _money(minor: int, currency: str | None) -> str:

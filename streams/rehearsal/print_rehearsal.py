@@ -11,11 +11,11 @@ from rich.text import Text
 from streams.index.instants import in_zone
 from streams.index.methodology import Methodology
 from streams.index.panes import rfc3339
+from streams.index.shown_sizes import duration, figure, ratio_words
 from streams.rehearsal.command import Rehearsal, words
 from streams.rehearsal.rehearse import Alarm, RehearsedMarket, RehearsedPage, alarms
 
 _TO_THE_MINUTE = len("2026-11-24T09:54")
-_SECOND_MS = 1_000
 
 
 def print_rehearsal(console: Console, rehearsal: Rehearsal, methodology: Methodology) -> None:
@@ -44,7 +44,7 @@ def _print_market(console: Console, results: Sequence[RehearsedMarket], zone: st
     together = list(alarms(present.pages))
     if together:
         listed = Table(box=None, pad_edge=False)
-        for name in ("told", "what", "times expected", "orders", "after", "lasted", "clock"):
+        for name in ("told", "what", "size", "orders", "after", "lasted", "clock"):
             listed.add_column(name, overflow="fold", no_wrap=name == "told")
         for alarm in together:
             listed.add_row(*_cells(alarm, zone))
@@ -58,10 +58,10 @@ def _cells(alarm: Alarm, zone: str) -> list[str]:
     return [
         in_zone(rfc3339(page.paged_ms), zone)[:_TO_THE_MINUTE].replace("T", " "),
         f"{_name(page)} +{len(alarm.others)}" if alarm.others else _name(page),
-        f"{interval.ratio:.2g} ({interval.lower:.2g}-{interval.upper:.2g})",
-        f"{interval.observed:,.0f} of {interval.expected:,.0f}",
-        _lasting(page.paged_ms - page.started_ms),
-        "goes on" if page.over_ms is None else _lasting(page.over_ms - page.started_ms),
+        ratio_words(interval.ratio, interval.lower, interval.upper),
+        f"{figure(interval.observed)} of {figure(interval.expected)}",
+        duration(page.paged_ms - page.started_ms),
+        "goes on" if page.over_ms is None else duration(page.over_ms - page.started_ms),
         page.shift.clock,
     ]
 
@@ -70,13 +70,3 @@ def _name(page: RehearsedPage) -> str:
     shift = page.shift
     name = "all" if shift.dimension == "market" else f"{shift.dimension}:{shift.member}"
     return f"{name} {'up' if shift.direction > 0 else 'down'}"
-
-
-def _lasting(span_ms: int) -> str:
-    minutes = span_ms / 60 / _SECOND_MS
-    if minutes < 1:
-        return f"{span_ms / _SECOND_MS:.0f} s"
-    if minutes < 120:  # noqa: PLR2004 - of minutes, until hours read better
-        return f"{minutes:.0f} min"
-    hours = minutes / 60
-    return f"{hours:.0f} h" if hours < 72 else f"{hours / 24:.0f} d"  # noqa: PLR2004

@@ -328,7 +328,7 @@ async def test_an_outage_is_one_card_first_and_marked_on_every_place_that_is_loo
     assert "None" in await other.inner_text("#incidents"), "its own series are as usual"
     await page.focus(".incident .expected-event summary")
     await page.keyboard.press("Enter")
-    assert (await page.inner_text(".incident code")).startswith("ecindex expect BD all ")
+    assert (await page.inner_text(".incident code")).startswith("ecindex answer BD-")
     await shop.step()
     await asyncio.sleep(1)
     assert await page.is_visible(".incident code"), "it stays open while values come"

@@ -11,6 +11,7 @@ from collections import Counter
 from pathlib import Path
 
 import jsonschema
+import msgspec
 import pytest
 from redis import Redis
 from support.bases import based
@@ -18,6 +19,7 @@ from support.events import T0
 from support.flow_harness import Flow, order, payment
 from support.publications import (
     AS_OF_MS,
+    MEASURES,
     incident,
     incident_shift,
     publication,
@@ -149,7 +151,7 @@ def test_shifts_as_they_are_published_are_what_their_schema_says():
     ((field, text),) = active_fields([status(direction=-1), status(member="toys")]).items()
     assert field == "category:books"
     validator("shift").validate(json.loads(text))
-    (shown,) = active("PK", {field: text})
+    (shown,) = active({field: text})
     assert (shown.direction, shown.ratio, shown.clock, shown.evidence) == (-1, 6.0, "fast", 2.5)
     assert [(each.label, each.observed) for each in shown.contributors] == [("Sindh", 31)]
 
@@ -157,7 +159,7 @@ def test_shifts_as_they_are_published_are_what_their_schema_says():
 def test_a_shift_is_what_its_schema_says_and_what_the_page_reads():
     record = shift_record()
     validator("shift").validate(json.loads(record))
-    (shown,) = active("PK", {"category:beauty_grooming": record})
+    (shown,) = active({"category:beauty_grooming": record})
     assert shown.start
     assert shown.ratio
     assert shown.upper
@@ -170,6 +172,13 @@ def test_an_incident_is_what_its_schema_says_and_is_read_back():
     said = Answer(over.id, "expected", "aisha", AS_OF_MS, text="sale", until_ms=AS_OF_MS + 1)
     note = Answer(over.id, "note", "aisha", AS_OF_MS, text="call them")
     given = GivenAnswers(said._replace(kind="acknowledged"), said, (note,), None)
+    none = msgspec.structs.replace(MEASURES, now=None, now_observed=7)
+    unexpected = incident(incident_shift("region", at_ms=0), measures=none)
+    (text,) = incident_fields([unexpected], {}).values()
+    validator("incident").validate(json.loads(text))
+    assert json.loads(text)["now_counted"] == {
+        "since": "2023-11-14T22:12:00.000Z", "until": "2023-11-14T22:13:00.000Z", "observed": 7
+    }  # fmt: skip
     fields = incident_fields([over, incident()], {over.id: given})
     for text in fields.values():
         validator("incident").validate(json.loads(text))

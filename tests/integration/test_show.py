@@ -10,12 +10,20 @@ import pytest
 import redis.exceptions
 from redis import Redis
 from rich.console import Console
-from support.publications import AS_OF_MS, market_values, publication, value
+from support.publications import (
+    AS_OF_MS,
+    incident,
+    incident_shift,
+    market_values,
+    publication,
+    value,
+)
 
 from streams.console.errors import OperationError
 from streams.local.local_stack import LocalStack
 from streams.operate.market_views import ViewState, connect, read_markets
 from streams.operate.show import render, show, watch
+from streams.publish.incident_records import incident_fields
 from streams.publish.metrics import Metrics
 from streams.publish.redis_state import RedisLimits
 from streams.publish.redis_store import RedisStore
@@ -200,7 +208,23 @@ async def test_json_is_one_exact_line(client, console, publish):
         "published_age_s": None,
         "source_ages_s": {},
         "snapshot": None,
+        "incidents": [],
     }
+
+
+async def test_json_has_the_incidents_as_redis_has_them(client, console, publish):
+    await publish(market_values("PK", ["books"]))
+    over, stop = incident(incident_shift("region", at_ms=0), over_ms=AS_OF_MS), incident()
+    (newer,) = incident_fields([stop], {}).values()
+    newer = f'{newer[:-1]},"of_a_later_release":[1]}}'
+    fields = incident_fields([over], {}) | {stop.id: newer, "x": "{}", "y": "?"}
+    client.hset("ecindex:v1:{PK}:incidents", mapping=fields)
+    show(
+        client, console, CURRENCIES, ["PK"],
+        prefix=DEFAULT_PREFIX, as_json_line=True, now_ms=lambda: NOW_MS,
+    )  # fmt: skip
+    (shown,) = json.loads(printed(console))
+    assert shown["incidents"] == [json.loads(newer), json.loads(fields[over.id])]
 
 
 async def test_watch_shows_a_redis_that_is_away_and_goes_on(client, console, publish):

@@ -9,11 +9,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from support.documented import UsageError, advised, alert_descriptions, parse
 from support.operator_files import CONFIG, DASHBOARDS, ROOT, rules
 from support.prometheus import program
-from typer.testing import CliRunner
 
-from streams.cli.commands import app
 from streams.local.debian_packages import AMTOOL, PROMTOOL
 from streams.local.monitoring import RECEIVERS, with_webhook
 from streams.settings import Settings
@@ -109,16 +108,14 @@ def test_each_alert_says_how_bad_what_and_what_to_do(name):
     assert anchor in {heading.lower().replace(" ", "-") for heading in headings}
 
 
-def test_every_command_that_an_alert_advises_is_there():
-    texts = [alert["annotations"]["description"] for alert in ALERTS.values()]
-    advised = {
-        words
-        for text in texts
-        for words in re.findall(r"ecindex ([a-z-]+)(?: (list|release|replay|alter|check)\b)?", text)
-    }
-    assert len(advised) > 5
-    for command in advised:
-        assert CliRunner().invoke(app, [*filter(None, command), "--help"]).exit_code == 0, command
+def test_every_command_that_an_alert_advises_is_one_that_the_command_line_takes():
+    """As Prometheus writes it. tests/unit/operate/test_typed_answers.py types those about incidents."""
+    found = {command for _, text in alert_descriptions() for command in advised(text)}
+    assert len(found) > 10
+    for command in found:
+        parse(command)
+    with pytest.raises(UsageError):
+        parse("ecindex answer PK expect")
 
 
 def test_the_runbook_has_no_entry_without_an_alert():

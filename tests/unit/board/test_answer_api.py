@@ -22,6 +22,7 @@ from streams.console.errors import OperationError
 from streams.flow.market_answers import GivenAnswers
 from streams.index.operator_answers import ACKNOWLEDGED, FALSE_ALARM, Answer
 from streams.index.page_budget import PageCount
+from streams.index.panes import rfc3339
 from streams.publish.incident_records import published_incident
 
 TOKEN, SECRET = "a-token-of-twenty-characters", "hush"
@@ -37,7 +38,7 @@ class Board:
     def __init__(self, tokens=None, secret=SECRET):
         self.sent = []
         self.away = None
-        self.acknowledged = None
+        self.acknowledged = self.verdict = None
         self.steady_ms = 0
         given = Answering(
             Tokens({TOKEN: "aisha"}) if tokens is None else tokens,
@@ -53,7 +54,7 @@ class Board:
         self.server = BoardServer(Hub(), lambda: None, **where, answers=AnswerApi(given))
 
     async def _incidents(self, code):
-        answered = GivenAnswers(self.acknowledged, None, (), None)
+        answered = GivenAnswers(self.acknowledged, self.verdict, (), None)
         return {STOP.id: published_incident(incident(), answered)} if code == "PK" else {}
 
     async def _pages(self, code):
@@ -100,6 +101,9 @@ async def test_a_token_answers_in_its_owners_name(board):
     assert [(each.incident, each.kind, each.by) for each in board.sent] == [
         (STOP.id, FALSE_ALARM, "aisha")
     ]
+    status, text = await board.post(body=FALSE | {"taken_back": True})
+    assert (status, "no `false_alarm` in force (in force: none)" in text) == (400, True)
+    board.verdict = board.sent[0]
     assert (await board.post(body=FALSE | {"taken_back": True}))[0] == 200
     assert board.sent[1].taken_back
 
@@ -156,6 +160,16 @@ async def test_our_own_page_may_answer(board):
         (FALSE | {"incident": "PK-20260101T0000-up"}, 404, "no such incident"),
         (FALSE | {"incident": "XX-20260101T0000-up"}, 404, "no such incident"),
         (FALSE | {"text": "x" * 1_001}, 400, "expected at most 1000"),
+        (
+            FALSE | {"kind": "note", "text": " \u2003\u200b\n"},
+            400,
+            "expected what there is to note",
+        ),
+        (
+            FALSE | {"kind": "expected", "until": rfc3339(AS_OF_MS)},
+            400,
+            f"expected an instant after now ({rfc3339(AS_OF_MS)})",
+        ),
         (b" " * 20_000, 413, "more than 16384 bytes"),
         (b'{"incident":"\\ud800","kind":"note"}', 400, "surrogate"),
         (b'{"incident":"\xff","kind":"note"}', 400, "UTF-8"),

@@ -118,6 +118,32 @@ def test_payments_are_called_payments_and_a_shift_taken_back_is_none():
     assert "withdrawn drop of payment_method:cod, at 2023-11-14T22:13Z by events that" in line
 
 
+def test_what_is_not_0_is_never_said_to_be_0():
+    stray = RatioInterval(1, 2_500.0, 0.0004, 0.000_01, 0.002_2)
+    measures = REPLACE(MEASURES, now=stray, difference=Excess(-0.04, -0.5, 0.4))
+    shift = incident_shift("category", "books")
+    shift.interval = stray
+    words = said(incident(shift, measures=measures))
+    assert words.title == "Books (category): orders are at 0.04 % of usual"
+    assert words.size.endswith("1 orders, 2,500 usual, 0.04 % (less than 0.01 to 0.2).")
+    assert words.missed == "Missed so far: 0.04 orders (0 to 0.5)."
+
+
+def test_the_length_of_an_incident_is_cut_and_not_rounded_up():
+    jump = incident_shift("category", "books", direction=1)
+    words = said(incident(jump, over_ms=jump.start_ms + 179_900))
+    assert words.now.endswith("; it lasted 2 min 59 s.")
+
+
+def test_a_count_of_which_nothing_was_expected_is_said():
+    none = REPLACE(MEASURES, now=None, now_minutes=5, now_observed=1_200)
+    assert said(incident(measures=none)).now == (
+        "Now: 1,200 orders in the last 5 min, where none are expected."
+    )
+    earlier = REPLACE(published_incident(incident(measures=none)), now_counted=None)
+    assert say_incident(earlier, BD).now.endswith("and their count is not known.")
+
+
 def test_all_methods_and_the_rest_are_named():
     affected = (
         Affected("payment_method", 6, 6, ()),
@@ -157,7 +183,9 @@ def test_cards_are_ordered_by_weight_and_say_when_what_happened():
     first = found.open[0]
     assert [what for what, _ in first.timeline] == ["began", "found"]
     assert [what for what, _ in past.timeline] == ["began", "found", "over"]
-    assert first.command.startswith("ecindex expect PK all ")
+    assert first.command == f"ecindex answer {stop.id} expected"
+    jump.id = "PK-$(reboot)-up"
+    assert incidents_of(incident_fields([jump], {}), {}, BD).open[0].command == ""
     assert (first.whole, past.command) == (True, "")
     assert headline_of(found) == first.headline
     only = incidents_of({}, suspicion_fields([suspicion()]), BD)
@@ -171,7 +199,7 @@ def test_the_level_is_the_worst_that_is_shown():
         found = incidents_of(incident_fields(shown, answers), suspicion_fields(suspected), BD)
         return level_of(found, list(shifts), fresh=fresh, known=known)
 
-    loose = active("PK", {"category:books": '{"direction":"up"}'})
+    loose = active({"category:books": '{"direction":"up"}'})
     assert level() is PageLevel.FINE
     assert level(known=False) is PageLevel.FILLING
     assert level(fresh=False, known=False) is PageLevel.STALE
@@ -269,5 +297,5 @@ def test_a_note_is_a_line_whatever_was_typed():
 def test_a_shift_of_a_shown_incident_is_not_shown_twice():
     stop = incident()
     found = incidents_of(incident_fields([stop], {}), {}, BD)
-    named = active("PK", {"market:all": f'{{"incident":"{stop.id}"}}', "region:sindh": "{}"})
+    named = active({"market:all": f'{{"incident":"{stop.id}"}}', "region:sindh": "{}"})
     assert [each.member for each in without_incident(named, found)] == ["sindh"]

@@ -46,7 +46,7 @@ def story():
 
 
 def news(story, after_s, **fields):
-    found = {market: active(market, records) for market, records in fields.items()}
+    found = {market: active(records) for market, records in fields.items()}
     return story.news(found, START_MS + after_s * 1_000)
 
 

@@ -126,3 +126,14 @@ def test_the_span_called_now_grows_until_enough_is_expected_and_never_past_the_s
     young = measure(ALL, -1, interval, (START, START + 3), frozenset(), fewer)
     assert (young.now_minutes, young.now.expected) == (3, 6)
     assert not young.stopped, "too few are expected to tell"
+
+
+def test_minutes_of_which_nothing_is_expected_are_counted_all_the_same():
+    until, sums = sums_of({ALL: [4] * 10}, until=START + 10)
+
+    def none(first, end):
+        return [each._replace(expected=0.0) for each in sums(first, end)]
+
+    interval = ratio_interval(40, 120.0, 0.0025)
+    found = measure(ALL, -1, interval, (START, until), frozenset(), none)
+    assert (found.now, found.now_minutes, found.now_observed) == (None, 10, 40)

@@ -7,14 +7,9 @@ an option renamed in one place only was found days later.
 from __future__ import annotations
 
 import re
-import shlex
-from functools import cache
 
 import pytest
-import typer
-from support.documented import PAGES, ROOT, blocks, filled_in, spans
-
-from streams.cli.commands import app
+from support.documented import PAGES, ROOT, UsageError, blocks, filled_in, parse, spans
 
 
 def lines_of(page, work):
@@ -26,30 +21,6 @@ def lines_of(page, work):
                 yield found[1]
     for command in spans(page):
         yield filled_in(command, work)
-
-
-UsageError = typer.BadParameter.__base__
-"""Typer brings its own Click and does not name this class."""
-
-
-@cache
-def command_line():
-    return typer.main.get_command(app)
-
-
-def parse(line):
-    """Take a line as the command line would, but for carrying it out. Raises UsageError."""
-    _program, *words = shlex.split(line, comments=True)
-    command = command_line()
-    while hasattr(command, "commands"):
-        name = words.pop(0) if words else "--help"
-        if name == "--help":
-            return
-        if name not in command.commands:
-            raise UsageError(f"{command.name} has no command {name}")
-        command = command.commands[name]
-    if "--help" not in words:
-        command.make_context(command.name, words)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

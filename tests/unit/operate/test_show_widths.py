@@ -53,6 +53,24 @@ def test_no_number_and_no_name_is_cut(width):
     assert f"{(987_654_321 * len(WIDE)) / 100:,.2f} PKR/min" in text
 
 
+@pytest.mark.parametrize(
+    ("age_ms", "words"),
+    [
+        (4_700, "4.7 s ago"),
+        (119_900, "119.9 s ago"),
+        (179_900, "2 min 59 s ago"),
+        (7_199_000, "119 min ago"),
+        (9_059_000, "2 h 30 min ago"),
+        (71 * 3_600_000, "2 days ago"),
+        (-3_900_000, "-65 min ago"),
+    ],
+)
+def test_an_age_is_cut_as_the_length_of_an_incident_is(age_ms, words):
+    """The same 2 h 31 min were "3 h" here and "2 h 31 min" in the line below."""
+    shown = view()._replace(as_of_age_ms=age_ms)
+    assert words in drawn(render([shown], {"PK": "PKR"}), 200)
+
+
 @pytest.mark.parametrize("width", [40, 80, 200])
 def test_what_is_wrong_is_said_under_the_headline(width):
     stop, over = incident(stopped=True), incident(over_ms=AS_OF_MS)

@@ -8,10 +8,11 @@ from support.flow_harness import METHODOLOGY
 from support.publications import AS_OF_MS, incident, incident_shift
 
 from streams.index.answer_records import AnswerError, answer_record, decode_answer
-from streams.index.operator_answers import EXPECTED, FALSE_ALARM, NOTE
+from streams.index.operator_answers import EXPECTED, FALSE_ALARM, KINDS, NOTE, Answer
 from streams.index.panes import HOUR_MS, MINUTE_MS, rfc3339
 from streams.publish.answer_requests import EXPECTED_FOR_MS, AnswerRequest, answer_of
-from streams.publish.incident_records import published_incident
+from streams.publish.answer_words import say_effect
+from streams.publish.incident_records import published_answer, published_incident
 
 STOP = published_incident(incident())
 BOOKS = published_incident(incident(incident_shift("category", "books", direction=1)))
@@ -55,8 +56,58 @@ def test_whoever_knows_better_says_so():
     assert answered(UNPAID, EXPECTED).factor is None
 
 
-def test_an_undo_and_the_other_kinds_need_no_more():
-    assert answered(BOOKS, EXPECTED, taken_back=True).taken_back
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_was_given_can_be_taken_back_and_nothing_else(kind):
+    for other in KINDS:
+        given = published_answer(Answer(BOOKS.id, other, "aisha", AS_OF_MS, text="hm"))
+        place = {"acknowledged": "acknowledged", "note": "notes"}.get(other, "verdict")
+        said = structs.replace(BOOKS, **{place: [given] if other == NOTE else given})
+        if other == kind:
+            assert answered(said, kind, taken_back=True).taken_back
+            continue
+        with pytest.raises(AnswerError, match=f"no `{kind}` in force \\(in force: {other}\\)"):
+            answered(said, kind, taken_back=True)
+
+
+def test_an_event_cannot_have_ended_while_its_incident_goes_on():
+    """It was taken, silenced nothing, and the page said "Expected until" all the same."""
+    for until_ms in (AS_OF_MS - MINUTE_MS, AS_OF_MS):
+        with pytest.raises(AnswerError, match=r"after now .*, since .* goes on"):
+            answered(BOOKS, EXPECTED, until=rfc3339(until_ms))
+    assert answered(BOOKS, EXPECTED, until=rfc3339(AS_OF_MS + 1)).until_ms == AS_OF_MS + 1
+
+
+def test_whoever_answers_is_told_until_when_by_what_and_what_is_silenced():
+    def effect(of, kind=EXPECTED, **asked):
+        return say_effect(answered(of, kind, **asked), of, "Asia/Karachi")
+
+    until = rfc3339(AS_OF_MS + 30 * HOUR_MS)
+    assert effect(BOOKS, until=until, factor=2.5) == [
+        "until 2023-11-16T09:13+05:00, factor 2.5 of category:books",
+        f"silenced until then: every shift of {BOOKS.id}, and later ones up of category:books",
+    ]
+    assert effect(BOOKS, factor=2.5, member="all")[1].endswith(
+        "of any series, since the whole market is among them"
+    )
+    more = [incident_shift("category", str(number), direction=1) for number in range(6)]
+    names = "category:0, category:1, category:2, category:3 and 2 more"
+    assert effect(published_incident(incident(*more)))[1].endswith(f"later ones up of {names}")
+    assert effect(STOP, factor="unknown")[0].endswith("factor unknown: its hours teach nothing")
+    past = published_incident(incident(over_ms=AS_OF_MS - MINUTE_MS))
+    assert effect(past)[1].startswith("silenced: nothing, since the event is over")
+    assert effect(BOOKS, FALSE_ALARM) == [
+        f"silenced: what was found of {BOOKS.id} by now; what joins it and is not explained by that pages",
+        "its hours are learnt as any others",
+    ]
+    acked = structs.replace(
+        BOOKS, acknowledged=published_answer(Answer(BOOKS.id, ACKNOWLEDGED, "aisha", AS_OF_MS))
+    )
+    (stays,) = effect(acked, ACKNOWLEDGED, taken_back=True)
+    assert stays.endswith("PagerDuty stays acknowledged unless it is taken back there.")
+    assert effect(BOOKS, NOTE, text="hm") == []
+
+
+def test_the_other_kinds_need_no_more():
     assert answered(BOOKS, FALSE_ALARM).text == ""
     assert answered(BOOKS, NOTE, text="hm").text == "hm"
 
@@ -66,7 +117,7 @@ def test_an_undo_and_the_other_kinds_need_no_more():
     [
         ({"kind": "later"}, "expected one of acknowledged"),
         ({"kind": EXPECTED, "until": "tomorrow"}, "expected an instant"),
-        ({"kind": EXPECTED, "until": rfc3339(AS_OF_MS - HOUR_MS)}, "expected an instant after"),
+        ({"kind": EXPECTED, "until": rfc3339(AS_OF_MS - HOUR_MS)}, "expected an instant after now"),
         ({"kind": EXPECTED, "until": rfc3339(AS_OF_MS + 337 * HOUR_MS)}, "at most 14 days"),
         (
             {"kind": EXPECTED, "factor": 1e9},
@@ -76,6 +127,8 @@ def test_an_undo_and_the_other_kinds_need_no_more():
         ({"kind": EXPECTED, "member": "category:cars"}, "dimension:member of PK"),
         ({"kind": FALSE_ALARM, "until": rfc3339(AS_OF_MS)}, "only of `expected`"),
         ({"kind": NOTE, "text": "a\x1b[2Jb"}, "no control characters"),
+        ({"kind": NOTE}, "expected what there is to note"),
+        ({"kind": NOTE, "text": " \n\u200b"}, "expected what there is to note"),
     ],
 )
 def test_what_breaks_the_contract_is_refused_with_what_was_expected(asked, reason):

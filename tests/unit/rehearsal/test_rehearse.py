@@ -139,7 +139,9 @@ def test_what_is_printed_says_when_what_and_why_for_each_set_of_rules():
     sides = [line.split()[-4:] for line in text.splitlines() if "days, total" in line]
     assert sides == [["0.7", "1", "1", "14.0"], ["0", "0", "over", "14"]]
     line = next(line for line in text.splitlines() if line.startswith("2026-01-01 14:00"))
-    assert " ".join(line.split()) == ("2026-01-01 14:00 all up 3 (2-4.2) 30 of 10 5 min 3 h fast")
+    assert " ".join(line.split()) == (
+        "2026-01-01 14:00 all up 3.0 times (2.0 to 4.2) 30 of 10 5 min 3 h 5 min fast"
+    )
     assert "LK: the history is too short" in text
     (first, second) = as_json(rehearsal)["markets"]
     assert (first["pages"], second["pages"]) == (1, 0)
