@@ -8,7 +8,14 @@ from support.flow_harness import METHODOLOGY
 from support.publications import AS_OF_MS, incident, incident_shift
 
 from streams.index.answer_records import AnswerError, answer_record, decode_answer
-from streams.index.operator_answers import EXPECTED, FALSE_ALARM, KINDS, NOTE, Answer
+from streams.index.operator_answers import (
+    ACKNOWLEDGED,
+    EXPECTED,
+    FALSE_ALARM,
+    KINDS,
+    NOTE,
+    Answer,
+)
 from streams.index.panes import HOUR_MS, MINUTE_MS, rfc3339
 from streams.publish.answer_requests import EXPECTED_FOR_MS, AnswerRequest, answer_of
 from streams.publish.answer_words import say_effect
