@@ -59,8 +59,8 @@ def size_words(ratio: float, *interval: float) -> str:
     ('less than 0.01 % of usual', '0.4 % of usual (0 to 2)')
     """
     unit, amount, *bounds = _amounts(ratio, *interval)
-    usual = "usual" if unit == "times" else "of usual"
-    return f"{amount} {unit} {usual}{_within(bounds)}"
+    end = "usual" if unit == "times" else "of usual"
+    return f"{amount} {unit} {end}{_within(bounds)}"
 
 
 def ratio_words(ratio: float, *interval: float) -> str:

@@ -48,6 +48,7 @@ STAYS = {
     "demo": "redis://",
     "board": "http://",
     "worker": "/metrics",
+    "notify": "/alerts",
 }
 """Commands that run until they are stopped, and what they print once they are ready."""
 MAY_FIND_SOMETHING = ("show", "doctor", "audit", "dead-letters", "topics", "explain")
@@ -86,6 +87,8 @@ class Shell:
             return  # where the servers are is this test's to say
         words = shlex.split(line)
         ready = STAYS.get(words[1]) if words[0] == "ecindex" and "--for" not in words else None
+        if words[1:3] == ["notify", "test"]:
+            ready = None
         if words[1:2] == ["show"] and "--watch" in words:
             ready = "as of"
         if ready is None:
