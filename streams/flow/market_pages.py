@@ -14,7 +14,7 @@ from streams.flow.answer_book import MarketAnswers
 from streams.flow.answered_shifts import silencer_of
 from streams.index.incidents import Incident
 from streams.index.learning import Scope
-from streams.index.operator_answers import FALSE_ALARM
+from streams.index.operator_answers import FALSE_ALARM, Answer
 from streams.index.page_budget import (
     SPANS_DAYS,
     PageCount,
@@ -61,11 +61,11 @@ class MarketPages:
         for incident in incidents:
             noted = self.log.noted(incident.id)
             if noted is None and incident.found_ms >= now_ms - KEPT_MS:
-                silenced = self._is_silenced(incident, now_ms)
+                silenced = self._begins_silenced(incident, now_ms)
                 self.log.note(PagedIncident(incident.id, incident.found_ms, silenced))
                 news = True
             elif noted is not None and noted.silenced and not incident.over_ms:
-                noted.silenced = self._is_silenced(incident, now_ms)
+                noted.silenced = self._silencer_of(incident, now_ms) is not None
                 news = news or not noted.silenced
         if self.log.paged and self.log.paged[0].found_ms < now_ms - KEPT_MS:
             self.log.drop_before(now_ms - KEPT_MS)
@@ -84,14 +84,17 @@ class MarketPages:
             self._counted = key, found
         return self._counted[1]
 
-    def _is_silenced(self, incident: Incident, now_ms: int) -> bool:
-        """Return whether an answer to an earlier incident keeps this one from paging.
+    def _silencer_of(self, incident: Incident, now_ms: int) -> Answer | None:
+        return silencer_of(incident, self._answers, self._series_of, now_ms)
 
-        Of one that began and ended while nobody watched, an answer counts that was there by then.
+    def _begins_silenced(self, incident: Incident, now_ms: int) -> bool:
+        """Return whether an answer to an earlier incident keeps a new one from paging.
+
+        Somebody who has answered this one was told of it. Of one that began and ended while nobody
+        watched, an answer counts that was there by then.
         """
         over = incident.over_ms > 0
-        at_ms = incident.found_ms if over else now_ms
-        by = silencer_of(incident, self._answers, self._series_of, at_ms)
+        by = self._silencer_of(incident, incident.found_ms if over else now_ms)
         if by is None or by.incident == incident.id:
             return False
         return not over or by.at_ms <= incident.found_ms

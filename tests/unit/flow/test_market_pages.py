@@ -126,6 +126,9 @@ def test_a_silenced_incident_stays_none_for_a_year_and_pages_when_its_event_is_o
     pages.step([], YEAR_AGO)
     pages.step([goes_on], goes_on.found_ms)
     assert not pages.step([goes_on], event.until_ms - 1)
+    book.apply_answer(say(FALSE_ALARM, goes_on))
+    assert not pages.step([goes_on], event.until_ms - 1), "answered, it has not paged either"
+    book.apply_answer(say(FALSE_ALARM, goes_on, taken_back=True))
     assert pages.counts(event.until_ms - 1)[0].pages == 0
     assert pages.step([goes_on], event.until_ms), "news for the record"
     assert pages.counts(event.until_ms)[0].pages == 1
