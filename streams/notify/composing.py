@@ -15,12 +15,13 @@ import msgspec
 from streams.index.instants import parse_instant
 from streams.index.operator_answers import NOTE
 from streams.index.panes import rfc3339
+from streams.index.shown_sizes import duration, figure, size_words
 from streams.index.shown_text import one_line
 from streams.notify.alert_group import AlertGroup, WebhookAlert
 from streams.notify.market_now import MarketNow, Series, ShiftNow
 from streams.notify.message_news import newest_answers
 from streams.notify.notice import Notice, NoticeAlert, NoticeKind, NoticeLink, Urgency
-from streams.notify.number_words import count_words, ratio_words, span_words, time_words
+from streams.notify.instant_words import time_words
 from streams.publish.incident_records import PublishedIncident
 from streams.publish.incident_words import (
     MarketNaming,
@@ -313,23 +314,22 @@ def _since(span: Lasting, now_ms: int, zone: str | None) -> str:
         return ""
     began = time_words(span.began_ms, zone)
     if span.ended_ms is not None:
-        length = span_words(span.ended_ms - span.began_ms)
+        length = duration(span.ended_ms - span.began_ms)
         if span.exact:
             return f"{began}; over since {time_words(span.ended_ms)}, after {length}"
         # An alert fires on for minutes after its cause: keep_firing_for.
         return f"{began}; over by {time_words(span.ended_ms)}, after {length} at most"
     of_alert = "" if span.estimated else ", when the alert began to fire"
     # Never "ago": a mail, and a message that can no longer be edited, are read hours later.
-    return f"{began}{of_alert}: {span_words(now_ms - span.began_ms)} before {time_words(now_ms)}"
+    return f"{began}{of_alert}: {duration(now_ms - span.began_ms)} before {time_words(now_ms)}"
 
 
 def _size(shift: ShiftNow, series: Series) -> str:
-    words = f"{ratio_words(shift.ratio)} {'of ' if shift.ratio < 1 else ''}what is expected"
-    if shift.lower is not None and shift.upper is not None:
-        words += f" (95 % interval: {ratio_words(shift.lower)} to {ratio_words(shift.upper)})"
+    limits = [each for each in (shift.lower, shift.upper) if each is not None]
+    words = size_words(shift.ratio, *limits)
     if shift.observed is None or shift.expected is None:
         return words
-    observed, expected = count_words(shift.observed), count_words(shift.expected)
+    observed, expected = figure(shift.observed), figure(shift.expected)
     return f"{words}: {observed} {counted(series[0])} counted since then, {expected} expected"
 
 
@@ -367,8 +367,8 @@ def _now(series: Series | None, now: MarketNow, now_ms: int, *, firing: bool, ba
     for window, words in (("1m", "the last minute"), ("5m", "5 minutes")):
         count = now.counts.get((series or WHOLE_MARKET, window))
         if count is not None:
-            expected = "" if count.expected is None else f", {count_words(count.expected)} expected"
-            sentences.append(f"{count_words(count.value)} {count.counted} in {words}{expected}")
+            expected = "" if count.expected is None else f", {figure(count.expected)} expected"
+            sentences.append(f"{figure(count.value)} {count.counted} in {words}{expected}")
     if series is None:
         verdict = ""
     elif firing and series in now.shifts:
@@ -388,7 +388,7 @@ def _now(series: Series | None, now: MarketNow, now_ms: int, *, firing: bool, ba
 def _as_of(now: MarketNow, now_ms: int) -> str:
     """Of which instant numbers are, and how old they were where a healthy index has newer ones."""
     age_ms = now_ms - now.as_of_ms
-    old = f", {span_words(age_ms)} before this was written" if age_ms > STALE_AFTER_MS else ""
+    old = f", {duration(age_ms)} before this was written" if age_ms > STALE_AFTER_MS else ""
     return f"as of {time_words(now.as_of_ms)}{old}"
 
 

@@ -37,7 +37,7 @@ function expected(command) {
     "details",
     { class: "expected-event" },
     element("summary", {}, "Mark as expected"),
-    element("p", {}, "Run this command with the end and the factor that you expect. Paging stops, and the hours do not change what is usual:"),
+    element("p", {}, "Run this command. Paging stops for six hours, and they do not change what is usual. Add --until TIME and --factor N where you know better:"),
     element("div", { class: "command" }, code, copy),
   );
 }

@@ -64,7 +64,7 @@ def said(*alerts, now=STOPPED, began_ms=None, now_ms=NOW_MS, truncated=0, of=Non
 WITH_EXAMPLES = (
     "index.shown_text",
     "publish.hash_texts",
-    "notify.number_words",
+    "notify.instant_words",
     "notify.message_receiver",
     "notify.slack_blocks",
     "notify.signed_webhook",
@@ -83,8 +83,8 @@ def test_a_message_of_an_outage_answers_every_question():
     notice = said()
     assert notice.title == "PK: orders have all but stopped"
     assert dict(notice.facts()) == {
-        "Since": "04:36 UTC on 2 Jan (09:36 in Asia/Karachi): 5 minutes before 04:41 UTC on 2 Jan",
-        "How large": "0.2 % of what is expected (95 % interval: 0.1 % to 0.4 %): "
+        "Since": "04:36 UTC on 2 Jan (09:36 in Asia/Karachi): 5 min before 04:41 UTC on 2 Jan",
+        "How large": "0.2 % of usual (0.1 to 0.4): "
         "10 orders counted since then, 5,030 expected",
         "How sure": "evidence 1.4 times what pages when it was found",
         "Affected": "the whole market; all 2 categories",
@@ -103,7 +103,7 @@ def test_a_message_of_an_outage_answers_every_question():
 def test_what_is_over_says_so_and_for_how_long():
     calm = MarketNow(NOW_MS, {}, STOPPED.counts)
     notice = said(alert(firing=False), now=calm, began_ms=BEGAN_MS)
-    assert notice.since.endswith("over by 04:41 UTC on 2 Jan, after 5 minutes at most")
+    assert notice.since.endswith("over by 04:41 UTC on 2 Jan, after 5 min at most")
     assert notice.now.startswith("back within what is expected: 2 orders")
     assert notice.ended == rfc3339(NOW_MS)
 
@@ -126,7 +126,7 @@ def test_an_incident_is_described_by_what_is_published_of_it():
     notice = said(of=known)
     assert notice.title == "Pakistan: orders have all but stopped"
     assert dict(notice.facts()) == {
-        "Since": "04:36 UTC on 2 Jan (09:36 in Asia/Karachi): 5 minutes before 04:41 UTC on 2 Jan",
+        "Since": "04:36 UTC on 2 Jan (09:36 in Asia/Karachi): 5 min before 04:41 UTC on 2 Jan",
         "How large": "Since 09:36 PKT: 10 orders, 5,030 usual, 0.2 % (0.1 to 0.4). "
         "Missed so far: 5,020 orders (4,990 to 5,040); PKR 50,200 (49,900 to 50,400).",
         "How sure": "evidence 1.4 times what pages when it was found",
@@ -160,7 +160,7 @@ def test_an_incident_that_comes_back_or_is_over_is_not_called_still_so():
     assert back.title == "Pakistan: orders had all but stopped and are coming back"
     assert "Its end is not confirmed yet. (as of 04:40" in back.now
     over = said(alert(firing=False), of=incident(over=rfc3339(NOW_MS - 120_000)))
-    assert over.since.endswith("; over since 04:39 UTC on 2 Jan, after 3 minutes")
+    assert over.since.endswith("; over since 04:39 UTC on 2 Jan, after 3 min")
     assert over.ended == rfc3339(NOW_MS - 120_000)
     assert over.title == "Pakistan: orders had all but stopped"
     assert over.now == "Over since 2 Jan 09:39 PKT; it lasted 3 min."
@@ -224,11 +224,11 @@ def test_an_alert_that_is_no_shift_has_not_the_words_of_one(firing):
 
 def test_old_and_unknown_numbers_are_called_so():
     old = said(now=msgspec.structs.replace(STOPPED, as_of_ms=NOW_MS - 130_000))
-    assert old.now.endswith(" (as of 04:38 UTC on 2 Jan, 2 minutes before this was written)")
+    assert old.now.endswith(" (as of 04:38 UTC on 2 Jan, 2 min before this was written)")
     unknown = said(now=MarketNow(unknown="Redis does not answer (refused)"))
     assert unknown.now == "how it is now is not known: Redis does not answer (refused)"
     assert unknown.since.endswith(
-        "when the alert began to fire: 3 minutes before 04:41 UTC on 2 Jan"
+        "when the alert began to fire: 3 min before 04:41 UTC on 2 Jan"
     )
 
 
@@ -265,9 +265,9 @@ def test_a_service_message_that_nobody_refreshes_says_instants_and_no_now_withou
     assert notice.title.endswith("x… (04:41 UTC on 2 Jan)")
     assert len(notice.title) == 140
     facts = dict(notice.facts())
-    assert facts["Since"].endswith("began to fire: 3 minutes before 04:41 UTC on 2 Jan")
+    assert facts["Since"].endswith("began to fire: 3 min before 04:41 UTC on 2 Jan")
     assert facts["Now"] == (
-        "the newest values are as of 04:30 UTC on 2 Jan, 11 minutes before this was written"
+        "the newest values are as of 04:30 UTC on 2 Jan, 11 min before this was written"
     )
     assert "Now" not in dict(said(found, now=MarketNow()).facts())
     over = said(found | {"status": "resolved", "endsAt": rfc3339(NOW_MS)})
