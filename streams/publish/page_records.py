@@ -6,6 +6,7 @@ import msgspec
 
 from streams.index.formats import json_reader
 from streams.index.page_budget import PageCount
+from streams.index.shown_sizes import figure
 
 PAGES_FIELD = "@pages"
 _decode = json_reader(list[PageCount])
@@ -29,11 +30,11 @@ def budget_line(count: PageCount) -> str:
     """One line for people.
 
     >>> budget_line(PageCount(30, 9.0, 2, 1, 0, 1, 0.3, 0.0, 5.56))
-    '30 days (9 watched): 2 pages: 1 confirmed, 0 false, 1 open; false allowed 0.3, likely 0 to 5.56'
+    '30 days (9 watched): 2 pages: 1 confirmed, 0 false, 1 open; false allowed 0.3, likely 0 to 5.6'
     """
     watched = "" if count.covered_days >= count.days else f" ({count.covered_days:g} watched)"
     return (
         f"{count.days} days{watched}: {count.pages} pages: {count.confirmed} confirmed, "
-        f"{count.false} false, {count.open} open; false allowed {count.budget:.2g}, "
-        f"likely {count.lower:g} to {count.upper:g}"
+        f"{count.false} false, {count.open} open; false allowed {figure(count.budget)}, "
+        f"likely {figure(count.lower)} to {figure(count.upper)}"
     )

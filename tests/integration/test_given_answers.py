@@ -137,7 +137,7 @@ async def test_a_command_answers_an_incident_that_redis_holds(made):
         await redis.hset(keys.incidents, mapping=incident_fields([stop], given))
         await redis.hset(keys.values, PAGES_FIELD, pages_text([month]))
     assert lines(list_shifts(settings, ["PK", "BD"])) == [
-        "PK: 30 days: 4 pages: 1 confirmed, 2 false, 1 open; false allowed 0.42, likely 0.24 to 8.77",
+        "PK: 30 days: 4 pages: 1 confirmed, 2 false, 1 open; false allowed 0.4, likely 0.2 to 8.8",
         (
             "  PK-20231114T2207-down  open drop of all, 2023-11-14T22:03Z to now, "
             "0.4 % of usual (0.3 to 0.6)"

@@ -2,7 +2,7 @@
 // answers. What was said is drawn with the incident, as Redis has it.
 
 import { byId, element, setText } from "./dom.js";
-import { fixed } from "./format.js";
+import { figure } from "./format.js";
 
 const KEY = "ecindex-token";
 const ASKED_EVERY_MS = 60_000;
@@ -42,7 +42,7 @@ async function ask(market, redraw) {
 
 function pagesLine(count) {
   const watched = count.covered_days < count.days ? ` (${count.covered_days} watched)` : "";
-  return `${count.days} days${watched}: ${count.pages} pages, ${count.confirmed} confirmed, ${count.false} false, ${count.open} open; false allowed ${fixed(count.budget, 2)}, likely ${fixed(count.lower, 1)} to ${fixed(count.upper, 1)}.`;
+  return `${count.days} days${watched}: ${count.pages} pages, ${count.confirmed} confirmed, ${count.false} false, ${count.open} open; false allowed ${figure(count.budget, 2)}, likely ${figure(count.lower, 1)} to ${figure(count.upper, 1)}.`;
 }
 
 function say() {

@@ -16,6 +16,15 @@ export function fixed(number, digits) {
   return number.toLocaleString("en-GB", { minimumFractionDigits: digits, maximumFractionDigits: digits });
 }
 
+// A number that is not 0 is never said to be 0.
+export function figure(number, digits) {
+  for (let tried = digits; tried <= 2; tried += 1) {
+    const text = fixed(number, tried);
+    if (number === 0 || /[1-9]/.test(text)) return number === 0 ? "0" : text;
+  }
+  return "less than 0.01";
+}
+
 // Minor units -> major units, exact.
 export function moneyExact(text, exponent) {
   if (text === undefined || text === null) return DASH;
