@@ -202,6 +202,10 @@ PLAIN = {
     "nested unknown in a line": text_of(
         {"lines": [ONE["lines"][0] | {"tax": {"rate": [0.17, None], "tax": {"rate": True}}}] * 2}
     ),
+    "an unknown name in lines and in the order": text_of(
+        {"lines": [line | {"note": 1} for line in ONE["lines"]], "note": 2}
+    ),
+    "more escaped keys than fit at once": text_of({"meta": [{"চাবি": 1}] * 1_500}),
     "known names within an unknown field": text_of({"meta": ONE, "also": [ONE, ONE]}),
     "numbers unread": text_of({}).replace(
         b'"seller"', b"[0, -0, 1.5, -1, 1e400, 0.0E-9, 2e+7, " + b"9" * 40 + b"]"
