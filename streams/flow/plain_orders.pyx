@@ -1,15 +1,15 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
 # cython: initializedcheck=False, infer_types=False
-"""The compiled half of ``fold_orders``: order events of the plain shape, at ten times the speed.
+"""The compiled half of ``fold_orders``: order events of the plain shape, at many times the speed.
 
 A record is plain when nothing about it needs a second check: one JSON object in UTF-8 that names no
 key twice, ``order.placed`` without ``placed_at``, every field that is read of the type that the
-contract advises, an instant to the microsecond at most, its pane open, its sums far from their limits.
-What nobody reads may be any JSON. ``fold_plain`` folds such records in order and stops at the first
-other one, before that had any effect. The Python half folds
-it, by the definitions in rows.py, and comes back. So rows.py says what counts, and how; this module
-only repeats it for the common case. tests/property/test_plain_orders.py holds the two equal.
-Without a compiler at installation this module is missing and nothing else changes.
+contract advises, an instant to the microsecond at most, its pane open, its sums far from their
+limits. What nobody reads may be any JSON. ``fold_plain`` folds such records in order and stops at the
+first other one, before that had any effect. The Python half folds it, by the definitions in rows.py,
+and comes back. So rows.py says what counts, and how; this module only repeats it for the common case.
+tests/property/test_plain_orders.py holds the two equal. Without a compiler at installation this module
+is missing, and nothing but the speed changes.
 """
 
 from cpython.array cimport array, extend_buffer
@@ -195,7 +195,7 @@ cdef bint has_control(const Text* found) noexcept nogil:
     return False
 
 
-cdef inline int letter(const uint8_t* p) noexcept nogil:
+cdef inline int beyond_ascii(const uint8_t* p) noexcept nogil:
     """How many bytes the character at ``p`` has, if it is a legal one that ``PLAIN`` lacks; else 0.
 
     Bytes are looked at in order: what ends a record is no part of any character.
@@ -218,13 +218,13 @@ cdef inline int letter(const uint8_t* p) noexcept nogil:
     return 1 if first == 0x7F else 0
 
 
-cdef const uint8_t* letters(const uint8_t* p) noexcept nogil:
+cdef const uint8_t* characters(const uint8_t* p) noexcept nogil:
     """Skip the characters of a string that stand for themselves."""
     cdef int size
     while True:
         while PLAIN[p[0]]:
             p += 1
-        size = letter(p)
+        size = beyond_ascii(p)
         if size == 0:
             return p
         p += size
@@ -319,7 +319,7 @@ cdef const uint8_t* text_of_any(const uint8_t* p, Text* found, Reading* reading)
     cdef int32_t character = 0
     if p[0] != 0x22:
         return NULL
-    p = letters(part)
+    p = characters(part)
     if p[0] == 0x22:
         found.at = part
         found.size = p - part
@@ -334,7 +334,7 @@ cdef const uint8_t* text_of_any(const uint8_t* p, Text* found, Reading* reading)
         if part == NULL:
             return NULL
         to += put(to, character)
-        p = letters(part)
+        p = characters(part)
     if p[0] != 0x22 or end - to < p - part + 1:
         return NULL
     memcpy(to, part, p - part)
@@ -405,12 +405,12 @@ cdef inline const uint8_t* number(const uint8_t* p) noexcept nogil:
 cdef const uint8_t* unread_text(const uint8_t* p) noexcept nogil:
     """Skip a string, however long."""
     cdef int32_t character
-    p = letters(p + 1)
+    p = characters(p + 1)
     while p[0] == 0x5C:
         p = escape(p + 1, &character)
         if p == NULL:
             return NULL
-        p = letters(p)
+        p = characters(p)
     return p + 1 if p[0] == 0x22 else NULL
 
 

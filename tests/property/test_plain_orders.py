@@ -180,6 +180,7 @@ PLAIN = {
         {"seller_id": {"id": 5}, "lines": [ONE["lines"][0] | {"sku": ["a", {"b": 1}]}]}
     ),
     "escape": text_of({"note": 'a "quote"', "path": "C:\\new\ttab\r\n\f\b"}),
+    "a key for each short escape": text_of(dict.fromkeys('\b\f\n\r\t"\\/', 1)),
     "escaped solidus": text_of({}).replace(b'"punjab"', rb'"pun\/jab"'),
     "escaped key": text_of({}).replace(b'"market"', b'"m\\u0061rket"'),
     "escaped type, instant and market": text_of({}).replace(b"order.placed", rb"order\u002eplaced")
@@ -409,6 +410,15 @@ def test_a_stamp_of_no_calendar_is_left_to_the_python_half(stamp):
 def test_any_other_record_is_left_to_the_python_half(name):
     assert_equal(between(OTHERS[name]))
     assert not taken(OTHERS[name])
+
+
+@pytest.mark.parametrize("escape", 'bfnrt"\\/')
+def test_a_key_is_the_same_in_each_of_its_escapes(escape):
+    letter = json.loads(f'"\\{escape}"')
+    twice = f'{{"\\{escape}": 1, "\\u{ord(letter):04x}": 2, '
+    value = text_of({}).replace(b"{", twice.encode(), 1)
+    assert_equal(between(value))
+    assert not taken(value)
 
 
 @st.composite
