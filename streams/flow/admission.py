@@ -8,9 +8,9 @@ A stamp that is its producer's word alone may lie in the future: one server 55 m
 other order of its market too late for 55 minutes. So the watermark follows such a stamp by ``ahead_ms``
 at once, and further only when three orders in a row agree (decision 0332).
 
-``Admission.verdict`` states the rules and decides payments. Orders have copies of it inline, for speed:
-``flow/fold_orders.py`` and its compiled half ``flow/plain_orders.pyx``. tests/property/test_fold.py and
-tests/property/test_plain_orders.py hold all three equal. A change here changes those two as well.
+``Admission.verdict`` states the rules. The compiled half of the orders' fold, ``flow/plain_orders.pyx``,
+has a copy of them. tests/property/test_plain_orders.py holds the two equal. A change here changes that
+as well.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ NO_ROOM = "no_room"
 
 
 class Admission:
-    """The rules of one methodology, as plain numbers for the hot path."""
+    """The rules of one methodology, as plain numbers."""
 
     __slots__ = (
         "ahead_ms", "day_grace_ms", "grace_ms", "out_of_order_ms", "pane_ms", "panes_max",

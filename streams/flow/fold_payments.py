@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from xxhash import xxh3_64_intdigest
 
-from streams.flow.admission import DOUBTED, LATE, NO_ROOM, TOO_LATE
+from streams.flow.admission import LATE, NO_ROOM, TOO_LATE
 from streams.flow.chunk import Chunk
 from streams.flow.ids import ID_SEED
-from streams.flow.remembered import key_of
 from streams.flow.rows import add_payment
 from streams.flow.set_aside import BAD_STAMP, OVERFLOW, Folded, ahead, no_room, placed, refused
 from streams.flow.source_state import SourceState
-from streams.flow.state import Day, MarketState, Pane
+from streams.flow.state import Day, Pane
 from streams.index import partials as col
 from streams.index.event_types import (
     SUM_MAX,
@@ -59,8 +58,7 @@ def _fold_one(  # noqa: C901, PLR0911 - one return per outcome
     if arrived_ms not in STAMPS_MS:
         folded.add_dead_letter(chunk, position, BAD_STAMP)
         return "", 0
-    if arrived_ms > state.watermark_ms or state.doubts:
-        _arrive(source, chunk, position, event, state, folded)
+    source.arrive(state, arrived_ms, event, folded, doubtful=chunk.is_doubtful(position))
     verdict = source.admission.verdict(state, occurred_ms, arrived_ms)
     if verdict == "ahead":
         folded.add_dead_letter(chunk, position, ahead(occurred_ms, arrived_ms))
@@ -96,23 +94,6 @@ def _fold_one(  # noqa: C901, PLR0911 - one return per outcome
     if day is not None:
         source.touch_day(state, day)
     return verdict, int(day is None)
-
-
-def _arrive(
-    source: SourceState,
-    chunk: Chunk,
-    position: int,
-    event: PaymentEvent,
-    state: MarketState,
-    folded: Folded,
-) -> None:
-    """Move the market's watermark by the record, or doubt it; close what it has passed."""
-    arrived_ms, before_ms = chunk.timestamps_ms[position], state.watermark_ms
-    doubtful = chunk.is_doubtful(position)
-    if source.admission.arrive(state, arrived_ms, key_of(event), doubtful=doubtful):
-        folded.outcomes[DOUBTED] += 1
-    if state.watermark_ms > before_ms and state.watermark_ms >= state.next_close_ms:
-        source.close(state)
 
 
 def _overflows(pane: Pane | None, day: Day | None, amount: int) -> bool:

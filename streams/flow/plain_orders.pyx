@@ -1,21 +1,22 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
 # cython: initializedcheck=False, infer_types=False
-"""The compiled half of ``fold_orders``: order events of the plain shape, at ten times the speed.
+"""The compiled half of ``fold_orders``: order events of the plain shape, at many times the speed.
 
-A record is plain when nothing about it needs a second check: one JSON object in printable ASCII
-without escapes, every known key at most once, ``order.placed`` without ``placed_at``, an instant to
-the microsecond at most, its pane open, its sums far from their limits. ``fold_plain`` folds such
-records in order and stops at the first other one, before that had any effect. The Python half folds
-it, by the definitions in rows.py, and comes back. So rows.py says what counts, and how; this module
-only repeats it for the common case. tests/property/test_plain_orders.py holds the two equal.
-Without a compiler at installation this module is missing and nothing else changes.
+A record is plain when nothing about it needs a second check: one JSON object in UTF-8 that names no
+key twice, ``order.placed`` without ``placed_at``, every field that is read of the type that the
+contract advises, an instant to the microsecond at most, its pane open, its sums far from their
+limits. What nobody reads may be any JSON. ``fold_plain`` folds such records in order and stops at the
+first other one, before that had any effect. The Python half folds it, by the definitions in rows.py,
+and comes back. So rows.py says what counts, and how; this module only repeats it for the common case.
+tests/property/test_plain_orders.py holds the two equal. Without a compiler at installation this module
+is missing, and nothing but the speed changes.
 """
 
 from cpython.array cimport array, extend_buffer
 from cpython.bytearray cimport PyByteArray_AS_STRING
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.set cimport PySet_Add, PySet_Contains
-from libc.stdint cimport int16_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
 
 from xxhash import xxh3_64_intdigest
@@ -26,14 +27,16 @@ from streams.flow.source_state import BOTH as BOTH_FLAGS
 from streams.flow.state import COUPONS_MAX, NEVER_MS
 from streams.index import partials as col
 from streams.index.event_types import EVENT_SUM_MAX, ID_BYTES_MAX
-from streams.index.events import RECORD_BYTES_MAX
+from streams.index.events import DEPTH_MAX, RECORD_BYTES_MAX
 from streams.index.shoppers import REGISTERS_LOG2, SHOPPER_SEED
 from streams.index.stamps import STAMPS_MS
 
 cdef enum:
     LINES_MAX = 64          # more lines are rare: the Python half has no limit
-    UNKNOWN_MAX = 12
+    KEYS_MAX = 128          # unknown keys of the objects around one place of a record
+    SCRATCH_MAX = 16384     # bytes of a record's texts that are written with escapes
     LABELS_MAX = 4095       # ids must fit twelve bits
+    LABEL_BYTES_MAX = 512   # so that the labels take at most a few MB
     LABEL_SLOTS = 16384
     CELLS_MAX = 3500
     CELL_SLOTS = 8192
@@ -51,6 +54,7 @@ cdef int64_t STAMPS_END_MS = STAMPS_MS.stop
 cdef int BOTH = BOTH_FLAGS
 cdef int ID_MAX = ID_BYTES_MAX
 cdef Py_ssize_t RECORD_MAX = RECORD_BYTES_MAX
+cdef int NESTED_MAX = DEPTH_MAX
 cdef object digest = xxh3_64_intdigest
 cdef object seed = ID_SEED
 cdef object shopper_seed = SHOPPER_SEED
@@ -58,6 +62,10 @@ cdef int FILTER_BITS = REFUSED_BITS
 cdef int RANK_BITS = 64 - REGISTERS_LOG2
 cdef Py_ssize_t COUPONS = COUPONS_MAX
 
+
+cdef enum:                  # how many brackets are open around a value
+    IN_AN_ORDER = 1
+    IN_A_LINE = 3
 
 cdef enum:                  # what a cell counts; the first four are indices of MarketState.labels
     CATEGORY = 0
@@ -102,9 +110,16 @@ cdef struct Order:
     Line line[LINES_MAX]
 
 
+cdef struct Reading:
+    Text keys[KEYS_MAX]         # unknown keys of the objects that are open at this place
+    int keys_count
+    uint8_t scratch[SCRATCH_MAX]    # texts that were written with escapes, as the characters they mean
+    int used
+
+
 # -- one record -----------------------------------------------------------------------------------
 
-cdef uint8_t PLAIN[256]     # what a plain string may contain: printable ASCII, no quote, no backslash
+cdef uint8_t PLAIN[256]     # printable ASCII that stands for itself: no quotation mark, no backslash
 memset(PLAIN, 0, 256)
 for _code in range(0x20, 0x7F):
     PLAIN[_code] = 1
@@ -118,8 +133,8 @@ cdef inline const uint8_t* blank(const uint8_t* p) noexcept nogil:
     return p
 
 
-cdef inline const uint8_t* text(const uint8_t* p, Text* found) noexcept nogil:
-    """Read a string of plain characters at ``p``; return what is behind it, or NULL."""
+cdef inline const uint8_t* plain(const uint8_t* p, Text* found) noexcept nogil:
+    """Read a string of printable ASCII without escapes at ``p``; return what is behind it, or NULL."""
     if p[0] != 0x22:
         return NULL
     p += 1
@@ -132,15 +147,202 @@ cdef inline const uint8_t* text(const uint8_t* p, Text* found) noexcept nogil:
     return p + 1
 
 
-cdef inline const uint8_t* optional(const uint8_t* p, Text* found) noexcept nogil:
+cdef inline const uint8_t* text(const uint8_t* p, Text* found, Reading* reading) noexcept nogil:
+    """Read a string at ``p``; return what is behind it, or NULL."""
+    cdef const uint8_t* behind = plain(p, found)
+    return behind if behind != NULL else text_of_any(p, found, reading)
+
+
+cdef inline const uint8_t* optional(const uint8_t* p, Text* found, Reading* reading) noexcept nogil:
     """Read a string, or null or an empty one for none; return what is behind it, or NULL."""
     if p[0] == 0x6E:
         found.at = NULL
         return word(p, b"null", 4)
-    p = text(p, found)
+    p = text(p, found, reading)
     if p != NULL and found.size == 0:
         found.at = NULL
     return p
+
+
+cdef inline const uint8_t* identifier(const uint8_t* p, Text* found, Reading* reading) noexcept nogil:
+    """Read the text of an id at ``p``; return what is behind it, or NULL."""
+    cdef const uint8_t* behind = plain(p, found)
+    if behind == NULL:
+        behind = text_of_any(p, found, reading)
+        if behind == NULL or has_control(found):
+            return NULL
+    return behind if 0 < found.size <= ID_MAX else NULL
+
+
+cdef inline const uint8_t* optional_id(const uint8_t* p, Text* found, Reading* reading) noexcept nogil:
+    """Read an id, or null or an empty one for none; return what is behind it, or NULL."""
+    found.at = NULL
+    if p[0] == 0x6E:
+        return word(p, b"null", 4)
+    if p[0] == 0x22 and p[1] == 0x22:
+        return p + 2
+    return identifier(p, found, reading)
+
+
+cdef bint has_control(const Text* found) noexcept nogil:
+    """Whether a text has a character of U+0000 to U+001F or U+007F to U+009F."""
+    cdef Py_ssize_t i
+    for i in range(found.size):
+        if found.at[i] < 0x20 or found.at[i] == 0x7F:
+            return True
+        if found.at[i] == 0xC2 and found.at[i + 1] < 0xA0:
+            return True
+    return False
+
+
+cdef inline int beyond_ascii(const uint8_t* p) noexcept nogil:
+    """How many bytes the character at ``p`` has, if it is a legal one that ``PLAIN`` lacks; else 0.
+
+    Bytes are looked at in order: what ends a record is no part of any character.
+    """
+    cdef uint8_t first = p[0]
+    if 0xC2 <= first <= 0xDF:
+        return 2 if p[1] & 0xC0 == 0x80 else 0
+    if first & 0xF0 == 0xE0:
+        if p[1] & 0xC0 != 0x80 or p[2] & 0xC0 != 0x80:
+            return 0
+        if (first == 0xE0 and p[1] < 0xA0) or (first == 0xED and p[1] >= 0xA0):
+            return 0  # longer than need be, or half of a pair
+        return 3
+    if 0xF0 <= first <= 0xF4:
+        if p[1] & 0xC0 != 0x80 or p[2] & 0xC0 != 0x80 or p[3] & 0xC0 != 0x80:
+            return 0
+        if (first == 0xF0 and p[1] < 0x90) or (first == 0xF4 and p[1] >= 0x90):
+            return 0
+        return 4
+    return 1 if first == 0x7F else 0
+
+
+cdef const uint8_t* characters(const uint8_t* p) noexcept nogil:
+    """Skip the characters of a string that stand for themselves."""
+    cdef int size
+    while True:
+        while PLAIN[p[0]]:
+            p += 1
+        size = beyond_ascii(p)
+        if size == 0:
+            return p
+        p += size
+
+
+cdef inline int32_t unit(const uint8_t* p) noexcept nogil:
+    """The number that ``uXXXX`` at ``p`` names, or -1."""
+    cdef int32_t value = 0
+    cdef int i
+    cdef uint8_t digit
+    if p[0] != 0x75:
+        return -1
+    for i in range(1, 5):
+        digit = p[i]
+        if 0x30 <= digit <= 0x39:
+            digit -= 0x30
+        elif 0x61 <= digit | 0x20 <= 0x66:
+            digit = (digit | 0x20) - 0x57
+        else:
+            return -1
+        value = value << 4 | digit
+    return value
+
+
+cdef const uint8_t* escape(const uint8_t* p, int32_t* meant) noexcept nogil:
+    """Read what a backslash before ``p`` means; return what is behind it, or NULL.
+
+    Half of a surrogate pair means no character.
+    """
+    cdef int32_t low
+    cdef uint8_t named = p[0]
+    if named == 0x75:
+        meant[0] = unit(p)
+        p += 5 if meant[0] >= 0 else 0
+        if meant[0] < 0 or 0xDC00 <= meant[0] <= 0xDFFF:
+            return NULL
+        if meant[0] & ~0x3FF == 0xD800:
+            if p[0] != 0x5C:
+                return NULL
+            low = unit(p + 1)
+            if low & ~0x3FF != 0xDC00:
+                return NULL
+            meant[0] = 0x10000 + ((meant[0] & 0x3FF) << 10 | (low & 0x3FF))
+            p += 6
+        return p
+    if named == 0x22 or named == 0x5C or named == 0x2F:
+        meant[0] = named
+    elif named == 0x62:
+        meant[0] = 0x08
+    elif named == 0x66:
+        meant[0] = 0x0C
+    elif named == 0x6E:
+        meant[0] = 0x0A
+    elif named == 0x72:
+        meant[0] = 0x0D
+    elif named == 0x74:
+        meant[0] = 0x09
+    else:
+        return NULL
+    return p + 1
+
+
+cdef inline int put(uint8_t* at, int32_t character) noexcept nogil:
+    """Write a character in UTF-8; return how many bytes it took."""
+    if character < 0x80:
+        at[0] = <uint8_t> character
+        return 1
+    if character < 0x800:
+        at[0] = <uint8_t> (0xC0 | character >> 6)
+        at[1] = <uint8_t> (0x80 | (character & 0x3F))
+        return 2
+    if character < 0x10000:
+        at[0] = <uint8_t> (0xE0 | character >> 12)
+        at[1] = <uint8_t> (0x80 | (character >> 6 & 0x3F))
+        at[2] = <uint8_t> (0x80 | (character & 0x3F))
+        return 3
+    at[0] = <uint8_t> (0xF0 | character >> 18)
+    at[1] = <uint8_t> (0x80 | (character >> 12 & 0x3F))
+    at[2] = <uint8_t> (0x80 | (character >> 6 & 0x3F))
+    at[3] = <uint8_t> (0x80 | (character & 0x3F))
+    return 4
+
+
+cdef const uint8_t* text_of_any(const uint8_t* p, Text* found, Reading* reading) noexcept nogil:
+    """Read a string of any characters at ``p``; return what is behind it, or NULL.
+
+    Without escapes its text lies in the record. With some it is decoded into the scratch.
+    """
+    cdef uint8_t* to = reading.scratch + reading.used
+    cdef const uint8_t* end = reading.scratch + SCRATCH_MAX
+    cdef const uint8_t* part = p + 1
+    cdef int32_t character = 0
+    if p[0] != 0x22:
+        return NULL
+    p = characters(part)
+    if p[0] == 0x22:
+        found.at = part
+        found.size = p - part
+        return p + 1
+    found.at = to
+    while p[0] == 0x5C:
+        if end - to < p - part + 5:
+            return NULL
+        memcpy(to, part, p - part)
+        to += p - part
+        part = escape(p + 1, &character)
+        if part == NULL:
+            return NULL
+        to += put(to, character)
+        p = characters(part)
+    if p[0] != 0x22 or end - to < p - part + 1:
+        return NULL
+    memcpy(to, part, p - part)
+    to += p - part
+    to[0] = 0x22  # no reader of a text passes its end
+    found.size = to - found.at
+    reading.used = <int> (to + 1 - reading.scratch)
+    return p + 1
 
 
 cdef inline const uint8_t* word(const uint8_t* p, const char* expected, int size) noexcept nogil:
@@ -176,54 +378,136 @@ cdef inline const uint8_t* natural(const uint8_t* p, int64_t* found) noexcept no
     return p
 
 
-cdef inline const uint8_t* scalar(const uint8_t* p) noexcept nogil:
-    """Skip a string, whole number, true, false or null of a field that nobody reads."""
-    cdef Text ignored
-    cdef int64_t number
+cdef inline const uint8_t* digits_at(const uint8_t* p) noexcept nogil:
+    """Skip digits; return what is behind them, or NULL when there are none."""
+    if not 0x30 <= p[0] <= 0x39:
+        return NULL
+    while 0x30 <= p[0] <= 0x39:
+        p += 1
+    return p
+
+
+cdef inline const uint8_t* number(const uint8_t* p) noexcept nogil:
+    """Skip any JSON number."""
+    if p[0] == 0x2D:
+        p += 1
+    p = p + 1 if p[0] == 0x30 else digits_at(p)
+    if p != NULL and p[0] == 0x2E:
+        p = digits_at(p + 1)
+    if p != NULL and (p[0] == 0x65 or p[0] == 0x45):
+        p += 1
+        if p[0] == 0x2B or p[0] == 0x2D:
+            p += 1
+        p = digits_at(p)
+    return p
+
+
+cdef const uint8_t* unread_text(const uint8_t* p) noexcept nogil:
+    """Skip a string, however long."""
+    cdef int32_t character
+    p = characters(p + 1)
+    while p[0] == 0x5C:
+        p = escape(p + 1, &character)
+        if p == NULL:
+            return NULL
+        p = characters(p)
+    return p + 1 if p[0] == 0x22 else NULL
+
+
+cdef const uint8_t* unread(const uint8_t* p, int depth, Reading* reading) noexcept nogil:
+    """Skip a value that nobody reads, within ``depth`` brackets; return what is behind it, or NULL."""
     if p[0] == 0x22:
-        return text(p, &ignored)
+        return unread_text(p)
+    if p[0] == 0x7B or p[0] == 0x5B:
+        if depth == NESTED_MAX:
+            return NULL
+        return unread_object(p, depth + 1, reading) if p[0] == 0x7B else unread_array(p, depth + 1, reading)
     if p[0] == 0x74:
         return word(p, b"true", 4)
     if p[0] == 0x66:
         return word(p, b"false", 5)
     if p[0] == 0x6E:
         return word(p, b"null", 4)
-    return natural(p, &number)
+    return number(p)
+
+
+cdef const uint8_t* unread_array(const uint8_t* p, int depth, Reading* reading) noexcept nogil:
+    p = blank(p + 1)
+    if p[0] == 0x5D:
+        return p + 1
+    while True:
+        p = unread(p, depth, reading)
+        if p == NULL:
+            return NULL
+        p = blank(p)
+        if p[0] == 0x5D:
+            return p + 1
+        if p[0] != 0x2C:
+            return NULL
+        p = blank(p + 1)
+
+
+cdef const uint8_t* unread_object(const uint8_t* p, int depth, Reading* reading) noexcept nogil:
+    cdef Text key
+    cdef int first = reading.keys_count, used = reading.used
+    p = blank(p + 1)
+    if p[0] == 0x7D:
+        return p + 1
+    while True:
+        p = text(p, &key, reading)
+        if p == NULL or known(reading, first, key):
+            return NULL
+        p = blank(p)
+        if p[0] != 0x3A:
+            return NULL
+        p = unread(blank(p + 1), depth, reading)
+        if p == NULL:
+            return NULL
+        p = blank(p)
+        if p[0] == 0x7D:
+            reading.keys_count = first
+            reading.used = used
+            return p + 1
+        if p[0] != 0x2C:
+            return NULL
+        p = blank(p + 1)
 
 
 cdef inline bint same(Text a, const char* b, Py_ssize_t size) noexcept nogil:
     return a.size == size and memcmp(a.at, b, size) == 0
 
 
-cdef inline bint known(Text* unknown, int* count, Text key) noexcept nogil:
-    """Whether an unknown key was there before (a duplicate), or there are too many to tell."""
+cdef inline bint known(Reading* reading, int first, Text key) noexcept nogil:
+    """Whether the object that began at key ``first`` has the key, or there are too many to tell."""
     cdef int i
-    for i in range(count[0]):
-        if unknown[i].size == key.size and memcmp(unknown[i].at, key.at, key.size) == 0:
+    for i in range(first, reading.keys_count):
+        if reading.keys[i].size == key.size and memcmp(reading.keys[i].at, key.at, key.size) == 0:
             return True
-    if count[0] == UNKNOWN_MAX:
+    if reading.keys_count == KEYS_MAX:
         return True
-    unknown[count[0]] = key
-    count[0] += 1
+    reading.keys[reading.keys_count] = key
+    reading.keys_count += 1
     return False
 
 
-cdef inline bint is_id(Text found) noexcept nogil:
-    return 0 < found.size <= ID_MAX
+cdef inline const uint8_t* nothing(const uint8_t* p) noexcept nogil:
+    """Skip null or an empty string; anything else is NULL."""
+    if p[0] == 0x22 and p[1] == 0x22:
+        return p + 2
+    return word(p, b"null", 4)
 
 
-cdef const uint8_t* read_line(const uint8_t* p, Line* line) noexcept nogil:
+cdef const uint8_t* read_line(const uint8_t* p, Line* line, Reading* reading) noexcept nogil:
     """Read one object of ``lines``; return what is behind it, or NULL."""
-    cdef Text unknown[UNKNOWN_MAX]
     cdef Text key
-    cdef int unknowns = 0
+    cdef int first = reading.keys_count
     cdef int seen = 0, bit
     line.category.at = NULL
     if p[0] != 0x7B:
         return NULL
     p = blank(p + 1)
     while True:
-        p = text(p, &key)
+        p = text(p, &key, reading)
         if p == NULL:
             return NULL
         p = blank(p)
@@ -233,10 +517,10 @@ cdef const uint8_t* read_line(const uint8_t* p, Line* line) noexcept nogil:
         bit = 0
         if same(key, b"sku", 3):
             bit = 1
-            p = scalar(p)
+            p = unread(p, IN_A_LINE, reading)
         elif same(key, b"category", 8):
             bit = 2
-            p = optional(p, &line.category)
+            p = optional(p, &line.category, reading)
         elif same(key, b"quantity", 8):
             bit = 4
             p = natural(p, &line.quantity)
@@ -248,9 +532,9 @@ cdef const uint8_t* read_line(const uint8_t* p, Line* line) noexcept nogil:
             if p == NULL or line.price > PRICE_MAX:
                 return NULL
         else:
-            if known(unknown, &unknowns, key):
+            if known(reading, first, key):
                 return NULL
-            p = scalar(p)
+            p = unread(p, IN_A_LINE, reading)
         if p == NULL or seen & bit:
             return NULL
         seen |= bit
@@ -258,12 +542,13 @@ cdef const uint8_t* read_line(const uint8_t* p, Line* line) noexcept nogil:
         if p[0] == 0x2C:
             p = blank(p + 1)
         elif p[0] == 0x7D:
+            reading.keys_count = first
             return p + 1 if seen & 12 == 12 else NULL
         else:
             return NULL
 
 
-cdef const uint8_t* read_lines(const uint8_t* p, Order* order) noexcept nogil:
+cdef const uint8_t* read_lines(const uint8_t* p, Order* order, Reading* reading) noexcept nogil:
     order.lines = 0
     if p[0] != 0x5B:
         return NULL
@@ -273,7 +558,7 @@ cdef const uint8_t* read_lines(const uint8_t* p, Order* order) noexcept nogil:
     while True:
         if order.lines == LINES_MAX:
             return NULL
-        p = read_line(p, &order.line[order.lines])
+        p = read_line(p, &order.line[order.lines], reading)
         if p == NULL:
             return NULL
         order.lines += 1
@@ -286,20 +571,21 @@ cdef const uint8_t* read_lines(const uint8_t* p, Order* order) noexcept nogil:
             return NULL
 
 
-cdef bint read_order(const uint8_t* p, const uint8_t* end, Order* order) noexcept nogil:
+cdef bint read_order(
+    const uint8_t* p, const uint8_t* end, Order* order, Reading* reading
+) noexcept nogil:
     """Whether the record is a plain placed order; its parts are then in ``order``."""
-    cdef Text unknown[UNKNOWN_MAX]
     cdef Text key, value
-    cdef int unknowns = 0
     cdef int seen = 0, bit
     order.order_id.at = order.method.at = order.region.at = order.channel.at = order.shopper.at = NULL
     order.new_shopper = -1
+    reading.keys_count = reading.used = 0
     p = blank(p)
     if p[0] != 0x7B:
         return False
     p = blank(p + 1)
     while True:
-        p = text(p, &key)
+        p = text(p, &key, reading)
         if p == NULL:
             return False
         p = blank(p)
@@ -309,45 +595,39 @@ cdef bint read_order(const uint8_t* p, const uint8_t* end, Order* order) noexcep
         bit = 0
         if same(key, b"event_id", 8):
             bit = 1
-            p = text(p, &order.event_id)
-            if p == NULL or not is_id(order.event_id):
-                return False
+            p = identifier(p, &order.event_id, reading)
         elif same(key, b"type", 4):
             bit = 2
-            p = text(p, &value)
+            p = text(p, &value, reading)
             if p == NULL or not same(value, b"order.placed", 12):
                 return False
         elif same(key, b"occurred_at", 11):
             bit = 4
-            p = text(p, &order.occurred_at)
+            p = text(p, &order.occurred_at, reading)
         elif same(key, b"market", 6):
             bit = 8
-            p = text(p, &order.market)
+            p = text(p, &order.market, reading)
         elif same(key, b"order_id", 8):
             bit = 16
-            p = optional(p, &order.order_id)
-            if p == NULL or (order.order_id.at != NULL and not is_id(order.order_id)):
-                return False
+            p = optional_id(p, &order.order_id, reading)
         elif same(key, b"currency", 8):
             bit = 32
-            p = text(p, &order.currency)
+            p = text(p, &order.currency, reading)
         elif same(key, b"lines", 5):
             bit = 64
-            p = read_lines(p, order)
+            p = read_lines(p, order, reading)
         elif same(key, b"payment_method", 14):
             bit = 128
-            p = optional(p, &order.method)
+            p = optional(p, &order.method, reading)
         elif same(key, b"shopper_id", 10):
             bit = 256
-            p = optional(p, &order.shopper)
-            if p == NULL or (order.shopper.at != NULL and not is_id(order.shopper)):
-                return False
+            p = optional_id(p, &order.shopper, reading)
         elif same(key, b"region", 6):
             bit = 512
-            p = optional(p, &order.region)
+            p = optional(p, &order.region, reading)
         elif same(key, b"channel", 7):
             bit = 1024
-            p = optional(p, &order.channel)
+            p = optional(p, &order.channel, reading)
         elif same(key, b"new_shopper", 11):
             bit = 2048
             if p[0] == 0x74:
@@ -356,16 +636,20 @@ cdef bint read_order(const uint8_t* p, const uint8_t* end, Order* order) noexcep
                 order.new_shopper = 0
             elif p[0] != 0x6E:
                 return False
-            p = scalar(p)
+            p = unread(p, IN_AN_ORDER, reading)
         elif same(key, b"seller_id", 9):
             bit = 4096
-            p = scalar(p)
-        elif same(key, b"placed_at", 9) or same(key, b"refund_id", 9):
-            return False
+            p = unread(p, IN_AN_ORDER, reading)
+        elif same(key, b"placed_at", 9):
+            bit = 8192
+            p = nothing(p)
+        elif same(key, b"refund_id", 9):
+            bit = 16384
+            p = nothing(p)
         else:
-            if known(unknown, &unknowns, key):
+            if known(reading, 0, key):
                 return False
-            p = scalar(p)
+            p = unread(p, IN_AN_ORDER, reading)
         if p == NULL or seen & bit:
             return False
         seen |= bit
@@ -472,12 +756,14 @@ cdef class RawLabels:
         self.count = 0
 
     cdef int number(self, Text label) except -2:
-        """The label's number, or -1 when there is no room."""
+        """The label's number, or -1 when there is no room for it."""
         cdef uint32_t mixed = 2166136261
         cdef Py_ssize_t i
         cdef int found
         if label.at == NULL:
             return 0
+        if label.size > LABEL_BYTES_MAX:
+            return -1
         for i in range(label.size):
             mixed = (mixed ^ label.at[i]) * <uint32_t> 16777619
         mixed ^= mixed >> 15
@@ -496,7 +782,7 @@ cdef class RawLabels:
         raw = PyBytes_FromStringAndSize(<const char*> label.at, label.size)
         self.count += 1
         self.raws.append(raw)
-        self.texts.append(raw.decode("ascii"))
+        self.texts.append(raw.decode())
         self.slots[mixed & (LABEL_SLOTS - 1)] = <int16_t> self.count
         return self.count
 
@@ -777,6 +1063,7 @@ cdef class PlainOrders:
     def fold_plain(self, chunk, Py_ssize_t start, Py_ssize_t stop, folded):
         """Fold records from ``start`` up to the first that is not plain; return where it stopped."""
         cdef Order order
+        cdef Reading reading
         cdef Line* line
         cdef MarketSlot market
         cdef PaneSlot slot
@@ -802,7 +1089,7 @@ cdef class PlainOrders:
             if not PyBytes_CheckExact(value) or PyBytes_GET_SIZE(value) > RECORD_MAX:
                 break
             raw = <const uint8_t*> PyBytes_AS_STRING(value)
-            if not read_order(raw, raw + PyBytes_GET_SIZE(value), &order):
+            if not read_order(raw, raw + PyBytes_GET_SIZE(value), &order, &reading):
                 break
             occurred_ms = instant(order.occurred_at)
             if occurred_ms < 0:

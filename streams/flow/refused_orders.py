@@ -2,7 +2,7 @@
 
 A refused record is a dead letter, or too late though its day is open. Where its day is closed, nothing
 need be remembered: that day takes no correction either. An order that is placed again and then counts
-is no longer refused, and the corrections that waited for it count. To notice that, the hot path asks a
+is no longer refused, and the corrections that waited for it count. To notice that, each order asks a
 small filter, and only in markets where some order was refused.
 """
 

@@ -1,7 +1,7 @@
-"""What one event adds to the rows of its slots: the definition that the hot path must equal.
+"""What one event adds to the rows of its slots: the definition that compiled code must equal.
 
-``fold_orders`` repeats ``add_order`` for the most common shape of event, without calls. A property
-test holds the two equal.
+``plain_orders.pyx`` repeats ``add_order`` for the most common form of event. A property test holds the
+two equal.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from streams.flow.remembered import Place
-from streams.flow.state import MarketState, Pane
+from streams.flow.state import MarketState
 from streams.index import partials as col
 from streams.index.event_types import OrderEvent, PaymentEvent
 from streams.index.partials import Row
@@ -119,44 +119,6 @@ def add_payment(row: Row, day_row: Row | None, event: PaymentEvent, state: Marke
             day_row[col.DAY_REFUND_AMOUNT] += amount
             day_row[day_at + 3] += 1
             day_row[day_at + 4] += amount
-
-
-def settle(pane: Pane, state: MarketState) -> None:
-    """Add the hot path's cells (by raw labels) to the columns of the row, and empty them."""
-    row = pane.row
-    category, method, region, channel = state.labels
-    for label, (orders, units, sales, at) in pane.category_cells.items():
-        _add_cell(row, at, orders, units, sales)
-        row[col.OTHER_CATEGORY] += orders * category.get(label)[2]
-    pane.category_cells.clear()
-    for profile, (orders, units, sales, _) in pane.profile_cells.items():
-        if not orders:
-            continue  # its record was refused after all
-        chosen, region_label, channel_label, new_shopper, anonymous, *_ = profile
-        _add_cell(row, col.ORDERS, orders, units, sales)
-        if chosen:
-            at, _, unknown = method.get(chosen)
-            row[col.CHOSEN] += orders
-            _add_cell(row, at, orders, units, sales)
-            row[col.OTHER_METHOD] += orders * unknown
-        at, _, unknown = region.get(region_label)
-        _add_cell(row, at, orders, units, sales)
-        row[col.OTHER_REGION] += orders * unknown
-        at, _, unknown = channel.get(channel_label)
-        _add_cell(row, at, orders, units, sales)
-        row[col.OTHER_CHANNEL] += orders * unknown
-        if not anonymous:
-            row[col.SHOPPER_ORDERS] += orders
-        if new_shopper is not None:
-            row[col.NEW_KNOWN] += orders
-            row[col.NEW_SHOPPERS] += orders * new_shopper
-    pane.profile_cells.clear()
-
-
-def _add_cell(row: Row, at: int, orders: int, units: int, sales: int) -> None:
-    row[at] += orders
-    row[at + 1] += units
-    row[at + 2] += sales
 
 
 def _add3(row: Row, at: int, units: int, sales: int) -> None:

@@ -1,6 +1,6 @@
 """Level 1's state of one source partition: both books, what is to be sent, recovery.
 
-It knows no event. The folds of orders and payments add to its rows and report what they touched. It
+It reads no event. The folds of orders and payments add to its rows and report what they touched. It
 returns what to send, and sends nothing itself. What it returns is a pure function of (edition,
 source partition, log prefix): two workers that fold the same prefix (a zombie and the new owner)
 return the same.
@@ -11,7 +11,7 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 
-from streams.flow.admission import ACCEPTED, DAY_CLOSED, DUPLICATE, LATE, Admission
+from streams.flow.admission import ACCEPTED, DAY_CLOSED, DOUBTED, DUPLICATE, LATE, Admission
 from streams.flow.chunk import SourcePartition
 from streams.flow.remembered import (
     CANCELLED_NOTE,
@@ -21,8 +21,8 @@ from streams.flow.remembered import (
     REFUSED_NOTE,
     Note,
     Remembered,
+    key_of,
 )
-from streams.flow.rows import settle
 from streams.flow.set_aside import Folded
 from streams.flow.state import (
     CHECKPOINT,
@@ -37,6 +37,7 @@ from streams.flow.state import (
     Pane,
     SlotKey,
 )
+from streams.index.event_types import OrderEvent, PaymentEvent
 from streams.index.methodology import Methodology
 from streams.index.panes import DAY_MS
 from streams.index.partials import Row
@@ -73,19 +74,38 @@ class SourceState:
 
     # -- what the folds report -------------------------------------------------------------------
 
+    def arrive(
+        self,
+        state: MarketState,
+        arrived_ms: int,
+        event: OrderEvent | PaymentEvent,
+        folded: Folded,
+        *,
+        doubtful: bool,
+    ) -> None:
+        """Move the market's watermark by an event, or doubt its arrival; close what it has passed."""
+        before_ms = state.watermark_ms
+        if arrived_ms <= before_ms and not state.doubts:
+            return
+        if self.admission.arrive(state, arrived_ms, key_of(event), doubtful=doubtful):
+            folded.outcomes[DOUBTED] += 1
+        if state.watermark_ms > before_ms and state.watermark_ms >= state.next_close_ms:
+            self.close(state)
+
     def count(
         self, folded: Folded, accepted: int, late: int, duplicates: int, day_closed: int
     ) -> None:
-        """Add to the outcomes, once a slice; the careful path of orders calls it once an event."""
+        """Add to the outcomes: of many events at once, or of one order that the Python half folds."""
         self._new_ids += accepted + late
         self.held_ids += accepted + late
-        counts = {
-            ACCEPTED: accepted,
-            LATE: late,
-            DUPLICATE: duplicates,
-            DAY_CLOSED: day_closed,
-        }
-        folded.outcomes.update({name: count for name, count in counts.items() if count})
+        for name, count in (
+            (ACCEPTED, accepted),
+            (LATE, late),
+            (DUPLICATE, duplicates),
+            (DAY_CLOSED, day_closed),
+        ):
+            if count:
+                folded.outcomes[name] += count
 
     def remember(self, state: MarketState, pane: Pane, event_hash: int) -> None:
         """Hold the id of an event that counts, and note that its pane was touched."""
@@ -122,11 +142,11 @@ class SourceState:
     def book(self, state: MarketState) -> None:
         """Bring the day book up to the panes: placed orders of their own day are added in bulk.
 
-        Adding each order to both books costs the fold a fifth of its speed. The difference between
-        a pane's row and what was booked of it gives the same sums.
+        Adding each order to both books costs a fold a fifth of its speed. The difference between a
+        pane's row and what was booked of it gives the same sums. Their day is open: the grace of a pane
+        is a day at most, that of a day one at least.
         """
         for pane in state.unbooked.values():
-            settle(pane, state)
             row, booked = pane.row, pane.booked
             if row == booked:
                 continue
@@ -143,8 +163,8 @@ class SourceState:
             for day_column, value in added:
                 day.row[day_column] += value
             self.touch_day(state, day)
-        # The hot path enters a pane here only when it sets the pane's flags. A pane that still has
-        # both flags will not be entered again, so it must stay.
+        # A pane is entered here only when its flags are set. One that still has both flags will not be
+        # entered again, so it must stay.
         state.unbooked = {
             start: pane for start, pane in state.unbooked.items() if pane.flags == BOTH
         }
@@ -219,8 +239,6 @@ class SourceState:
         touched = self._touched[PARTIAL]
         taken = {key: slot for key, slot in touched.items() if self._is_due(key, slot, covered_ms)}
         for key, slot in taken.items():
-            if isinstance(slot, Pane):
-                settle(slot, self.markets[key.market])
             del touched[key]
             slot.flags &= ~PARTIAL
         return taken
@@ -264,7 +282,7 @@ class SourceState:
             ends += [
                 state.local_days.end_ms(pane.day)
                 for pane in state.unbooked.values()
-                if pane.profile_cells or pane.row != pane.booked
+                if pane.row != pane.booked
             ]
         return min(ends, default=FOREVER_MS) + self.methodology.day_grace_ms
 

@@ -17,7 +17,6 @@ from streams.flow.remembered import (
     closes_ms,
     notes_of,
 )
-from streams.index.events import learn_shape
 from streams.index.methodology import Market, Methodology
 from streams.index.panes import LocalDays
 from streams.index.partials import Layout, Row
@@ -33,10 +32,6 @@ FOREVER_MS = 2**62
 
 CHECKPOINT, PARTIAL = 1, 2
 """Flags of a slot: touched since the last checkpoint / since its last partial."""
-
-Profile = tuple[str | None, str | None, str | None, bool | None, bool, bool, bool]
-"""An order without its lines: payment method, region, channel, new shopper, and whether shopper,
-seller and placed_at are absent."""
 
 _WARM_PANES_MAX = 4
 """How many panes keep a set of their ids: the newest of a market and source partition, where nearly
@@ -63,8 +58,8 @@ class Pane:
     """An open pane: its row and the ids counted in it, in the order of the log."""
 
     __slots__ = (
-        "booked", "category_cells", "cold_hits", "coupons", "day", "flags", "ids", "late_from_ms",
-        "order", "profile_cells", "row", "saved", "sketch", "start_ms",
+        "booked", "cold_hits", "coupons", "day", "flags", "ids", "late_from_ms", "order", "row", "saved",
+        "sketch", "start_ms",
     )  # fmt: skip
 
     def __init__(self, start_ms: int, width: int) -> None:
@@ -80,10 +75,6 @@ class Pane:
         """How many of ``order`` are in a checkpoint record already."""
         self.flags = 0
         self.cold_hits = 0
-        self.category_cells: dict[str, list[int]] = {}
-        """Sums that ``row`` does not have yet: raw category -> [orders, units, sales, column]."""
-        self.profile_cells: dict[Profile, list[int]] = {}
-        """Sums that ``row`` does not have yet: profile -> [orders, units, sales, shape]."""
         self.coupons = array("I")
         """Coupons of shoppers that ``sketch`` does not have yet; see ``shoppers.coupon_of``."""
         self.sketch = NOBODY
@@ -102,11 +93,6 @@ class Pane:
             self.sketch = with_coupons(self.sketch, self.coupons)
             del self.coupons[:]
         return self.sketch
-
-    def profile_cell(self, profile: Profile) -> list[int]:
-        """A new cell of the profile."""
-        cell = self.profile_cells[profile] = [0, 0, 0, learn_shape(profile)]
-        return cell
 
     def seen(self, event_hash: int) -> bool:
         """Whether the id was counted in this pane; without a set, the packed array is scanned."""
@@ -201,11 +187,6 @@ class MarketState:
         if len(self.warm_panes) > _WARM_PANES_MAX:
             self.warm_panes.pop(0).drop_id_set()
         return pane
-
-    def category_cell(self, pane: Pane, label: str) -> list[int]:
-        """A new cell of the raw category label in the pane."""
-        cell = pane.category_cells[label] = [0, 0, 0, self.labels[0].get(label)[0]]
-        return cell
 
     def day_is_closed(self, day: int, arrived_ms: int = NEVER_MS) -> bool:
         """Whether the day is closed for this source partition, or for a doubted event that arrived then.

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any
 
 import msgspec
-import numpy as np
 
 from streams.index.event_fields import read_order, read_payment
 from streams.index.event_types import (
@@ -27,7 +26,6 @@ from streams.index.event_types import (
 from streams.index.instants import parse_instant
 
 RECORD_BYTES_MAX = 256 * 1024
-_QUOTE = ord('"')
 DEPTH_MAX = 64
 """Deepest nesting of a record, its own object included. It lies far below the interpreter's recursion
 limit, which counts the caller's frames too: whether a record is legal must not depend on the caller."""
@@ -46,79 +44,28 @@ def decode_orders(values: Sequence[bytes | None]) -> list[OrderEvent | Rejected 
     return _decode_all(values, _decode_order, _order_quotes, read_order)
 
 
-def decode_orders_unproven(
-    values: Sequence[bytes | None],
-) -> tuple[list[OrderEvent | Rejected | Ignored], list[int] | None]:
-    """Decode orders like ``decode_orders``, but do not prove that no key was given twice.
-
-    The second part holds the number of quotation marks in each record. The caller has the event's fields
-    at hand anyway and compares the number with what the event accounts for (``learn_shape``). The second
-    part is None when every record is already checked.
-    """
-    try:
-        joined = b"".join(values)  # type: ignore[arg-type]
-        if not values or not _is_plain(joined):
-            return decode_orders(values), None
-        events: list[OrderEvent | Rejected | Ignored] = list(map(_decode_order, values))  # type: ignore[arg-type]
-    except (TypeError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return decode_orders(values), None  # one record is bad: decode one by one to find it
-    sizes = np.fromiter(map(len, values), np.intp, len(values))  # type: ignore[arg-type]
-    if int(sizes.max()) > RECORD_BYTES_MAX:
-        return decode_orders(values), None
-    events = _without_parts(events, values, joined, read_order)
-    marks = (np.frombuffer(joined, np.uint8) == _QUOTE).view(np.uint8)
-    starts = np.cumsum(sizes) - sizes
-    return events, np.add.reduceat(marks, starts, dtype=np.uint32).tolist()
-
-
-def recheck_order(value: bytes | None) -> Rejected | None:
-    """Check a record again whose event does not account for all its quotation marks.
-
-    Such a record has an unknown field, an escape, or a key given twice. None when it is legal.
-    """
-    found = _decode_one(value, _decode_order, _order_quotes, read_order)
-    return found if isinstance(found, Rejected) else None
-
-
 def decode_payments(values: Sequence[bytes | None]) -> list[PaymentEvent | Rejected | Ignored]:
     """Events of the payment records, in order; Rejected or Ignored for a record that is none."""
     return _decode_all(values, _decode_payment, _payment_quotes, read_payment)
 
 
-SHAPES: Final[dict[tuple[Any, ...], int]] = {}
-"""Profile of an order -> quotation marks in its JSON without its lines; see ``learn_shape``."""
-_SHAPES_MAX = 50_000
-
-
-def learn_shape(profile: tuple[Any, ...]) -> int:
-    """Quotation marks in an order's JSON, without its lines, if it has only the keys that are decoded.
-
-    Each key and each string value has two. (A line has four keys and two strings: 12.) More marks in the
-    record mean a duplicate key, an unknown field or an escape; ``recheck_order`` says which.
-    ``profile``: (payment_method, region, channel, new_shopper, and whether shopper_id, seller_id,
-    placed_at are absent).
-    """
-    method, region, channel, new_shopper, *absent = profile
-    strings = sum(label is not None for label in (method, region, channel)) + absent.count(False)
-    quotes = 26 + 4 * strings + 2 * (new_shopper is not None)
-    if len(SHAPES) >= _SHAPES_MAX:
-        SHAPES.clear()
-    SHAPES[profile] = quotes
-    return quotes
-
-
 def _order_quotes(event: OrderEvent) -> int:
-    profile = (
+    """Quotation marks in an order's JSON if it has only the keys that are decoded.
+
+    Each key and each text has two. (A line has four keys and two texts: 12.) More marks in the record
+    mean a key given twice, an unknown field or an escape.
+    """
+    optional = (
+        event.placed_at,
         event.payment_method,
+        event.shopper_id,
+        event.seller_id,
         event.region,
         event.channel,
-        event.new_shopper,
-        event.shopper_id is None,
-        event.seller_id is None,
-        event.placed_at is None,
+        event.refund_id,
     )
-    of_refund = 4 * (event.refund_id is not None)
-    return (SHAPES.get(profile) or learn_shape(profile)) + 12 * len(event.lines) + of_refund
+    texts = len(optional) - optional.count(None)
+    return 26 + 4 * texts + 2 * (event.new_shopper is not None) + 12 * len(event.lines)
 
 
 def _payment_quotes(event: PaymentEvent) -> int:

@@ -13,7 +13,7 @@ _MILLISECOND = timedelta(milliseconds=1)
 _MINUTE_MS = 60_000
 _SECOND_MS, _DAY_MS = 1_000, 86_400_000
 _CACHE_MAX = 100_000
-PREFIX = 17  # length of "2026-11-24T09:54:"; seconds and offset follow
+_PREFIX = 17  # length of "2026-11-24T09:54:"; seconds and offset follow
 
 MINUTES: Final[dict[str, int]] = {}
 RESTS: Final[dict[str, int]] = {}
@@ -30,9 +30,9 @@ def parse_instant(text: str) -> int | None:
     dict lookups instead of a date computation. Both caches are bounded and hold pure functions of their
     keys.
     """
-    minute = MINUTES.get(text[:PREFIX])
+    minute = MINUTES.get(text[:_PREFIX])
     if minute is not None:
-        rest = RESTS.get(text[PREFIX:])
+        rest = RESTS.get(text[_PREFIX:])
         if rest is not None:
             return minute + rest
     return _parse(text)
@@ -50,13 +50,13 @@ def in_zone(instant: str, time_zone: str, least: str = "auto") -> str:
 
 
 def _parse(text: str) -> int | None:
-    if text[PREFIX : PREFIX + 2] == "60":
+    if text[_PREFIX : _PREFIX + 2] == "60":
         return _leap_second(text)
     try:
         moment = msgspec.convert(text, datetime)
     except msgspec.ValidationError:
         return None
-    if moment.tzinfo is None or len(text) <= PREFIX or text[10] not in "Tt ":
+    if moment.tzinfo is None or len(text) <= _PREFIX or text[10] not in "Tt ":
         return None
     try:
         instant = (moment - _EPOCH) // _MILLISECOND
@@ -70,14 +70,14 @@ def _parse(text: str) -> int | None:
         MINUTES.clear()
     if len(RESTS) >= _CACHE_MAX:
         RESTS.clear()
-    MINUTES[text[:PREFIX]] = minute
-    RESTS[text[PREFIX:]] = instant - minute
+    MINUTES[text[:_PREFIX]] = minute
+    RESTS[text[_PREFIX:]] = instant - minute
     return instant
 
 
 def _leap_second(text: str) -> int | None:
     """Read an instant of second 60. It is not cached: its halves do not combine with any others."""
-    before = _parse(f"{text[:PREFIX]}59{text[PREFIX + 2 :]}")
+    before = _parse(f"{text[:_PREFIX]}59{text[_PREFIX + 2 :]}")
     # The second before it is the last of a UTC day, whatever the offset; a fraction may round it up.
     if before is None or (before + _SECOND_MS) % _DAY_MS > _SECOND_MS:
         return None

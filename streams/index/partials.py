@@ -74,32 +74,31 @@ class Labels:
     third number is 1 when the label is unknown, so that unknown labels can be counted.
     """
 
-    __slots__ = ("_aliases", "_day", "_live", "_members", "cache")
+    __slots__ = ("_aliases", "_cache", "_day", "_live", "_members")
 
     def __init__(self, live: Block, day: Block | None, aliases: dict[str, str]) -> None:
         self._live = live
         self._day = day
         self._aliases = aliases
         self._members = {name: index for index, name in enumerate(live.members)}
-        self.cache: dict[str | None, tuple[int, int, int]] = {}
-        """The hot path looks here first and calls ``learn`` only for a label that is not in it."""
+        self._cache: dict[str | None, tuple[int, int, int]] = {}
 
-    def learn(self, label: str | None) -> tuple[int, int, int]:
+    def _learn(self, label: str | None) -> tuple[int, int, int]:
         """(column in a live row, column in a day row or -1, 1 if unknown) of a raw label; cached.
 
         No label, or an empty one, is of `other` and not unknown: nothing was named.
         """
         found = self._find(slug(label) if label else OTHER)
         if label is None or len(label) <= _LABEL_CHARACTERS_MAX:
-            if len(self.cache) >= _CACHED_LABELS_MAX:
+            if len(self._cache) >= _CACHED_LABELS_MAX:
                 # A producer that invents labels must not fill the memory.
-                self.cache.clear()
-            self.cache[label] = found
+                self._cache.clear()
+            self._cache[label] = found
         return found
 
     def get(self, label: str | None) -> tuple[int, int, int]:
         """(live column, day column or -1, 1 if unknown) of a raw label, cached where possible."""
-        return self.cache.get(label) or self.learn(label)
+        return self._cache.get(label) or self._learn(label)
 
     def _find(self, name: str) -> tuple[int, int, int]:
         member = self._aliases.get(name, name)

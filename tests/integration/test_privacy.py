@@ -31,7 +31,7 @@ async def sell(installed, producer):
         await installed.send(producer, "orders", event, at_ms=at_ms)
     for number, changes in enumerate(
         (
-            {"note": 'with "an escape"'},  # by the Python half, as are the next two
+            {"note": "half of a pair \ud83d"},  # by the Python half, as are the next two
             {"kind": "order.cancelled", "placed_at": order("x", at_ms)["occurred_at"]},
             {"currency": "XXX"},
             {"market": "XX"},

@@ -19,7 +19,6 @@ from tests.support.flow_harness import METHODOLOGY, order, payment
 from tests.support.reference import Rules, SourceReference
 
 MODULES = (
-    "streams.flow.fold_orders",
     "streams.flow.fold_payments",
     "streams.flow.order_checks",
     "streams.proof.recompute.batch",

@@ -49,7 +49,7 @@ moments = st.one_of(
     st.sampled_from([PANE - 1, PANE, DAY_MS, -DAY_MS, 36 * DAY_MS, 90 * DAY_MS]),
 ).map(lambda offset: T0 + offset)
 labels = st.sampled_from(
-    ["books", "Books", "Men's Fashion", "mens_fashion", "never heard of", "other", ""]
+    ["books", "Books", "Men's Fashion", "mens_fashion", "never heard of", "চাল", "other", ""]
 )
 methods = st.sampled_from(["cod", "EasyPay", "card", "credit_card", "barter", "other"])
 amounts = st.one_of(
@@ -102,11 +102,12 @@ def order_events(draw) -> dict:
     optional = {
         "placed_at": placed_before(occurred_ms),
         "payment_method": methods,
-        "region": st.sampled_from(["punjab", "sp", "nowhere"]),
+        "region": st.sampled_from(["punjab", "sp", "nowhere", "پنجاب"]),
         "channel": st.sampled_from(["web", "iOS", "fax"]),
         "shopper_id": st.sampled_from(["someone", "a", "b", "c", "\u0632", "s" * 128, "", 7]),
         "new_shopper": st.booleans(),
         "refund_id": st.sampled_from(["r", "s"]),
+        "unread": st.sampled_from(["\n", {"চাল": [1.5, {"market": None}]}, "half of a pair \ud83d"]),
     }
     for name, strategy in optional.items():
         if draw(st.booleans()):

@@ -87,7 +87,7 @@ MOST = [("books", 1, EVENT_SUM_MAX)]
 @pytest.fixture
 def small_sums(monkeypatch):
     """Sums hold one event of the largest legal size, where they really hold 922,337."""
-    for name in ("fold_orders", "fold_payments", "order_checks"):
+    for name in ("fold_payments", "order_checks"):
         monkeypatch.setattr(f"streams.flow.{name}.SUM_MAX", EVENT_SUM_MAX)
 
 
