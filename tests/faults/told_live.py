@@ -45,7 +45,9 @@ LASTS_S = 360
 APART_S = 7
 """Stops begin so many seconds after each other, so at different places of a minute."""
 SETTLE_S, FIRST_S, BETWEEN_S = 120, 60, 480
+JUMPS_FIRST_S = -(APART_S * len(MARKETS) + LASTS_S + BETWEEN_S) + FIRST_S
 CAUGHT_UP_MS = 15_000
+TOPPED_UP_MS = 20_000
 TIMES = 10
 LIMITS = {
     ("stop", "calm no more"): (None, 15), ("stop", "page"): (None, 75), ("stop", "told"): (None, 100),
@@ -138,7 +140,7 @@ def simulate(home, config, *options):
 
 def since(prepared, home, config, rate, *options):
     """Go on selling where the last one has ended."""
-    backfill_s = (now_ms() - int(prepared.read_text())) // 1_000
+    backfill_s = max(1, (now_ms() - int(prepared.read_text())) // 1_000)
     return simulate(home, config, "--rate", rate, "--backfill", f"{backfill_s}s", *options)
 
 
@@ -157,6 +159,26 @@ async def prepare(home, directory, rate, backfill, tell):
         code, _, err = await asyncio.to_thread(command.end, signal.SIGTERM)
         assert code == 0, err
     return json.loads(out)["last_ms"]
+
+
+async def top_up(home, directory, prepared, rate, tell):
+    """Send what was sold since, before any worker runs.
+
+    Workers that were at the log's end meanwhile would find it late by half an hour: its producer
+    stamped it with its own times.
+    """
+    up = ("up", "--config", home / "ecindex.toml", "--dir", directory, "--workers", "0", "--json")
+    with Command(*up) as command:
+        await asyncio.to_thread(command.line)
+        config = directory / "ecindex.toml"
+        options = ("--for", "1s", "--seed", "2", "--json")
+        while now_ms() - int(prepared.read_text()) > TOPPED_UP_MS:
+            with since(prepared, home, config, rate, *options) as sending:
+                out, err = await asyncio.to_thread(sending.process.communicate)
+            assert sending.process.returncode == 0, err
+            prepared.write_text(str(json.loads(out)["last_ms"]))
+        tell("what was sold since is sent")
+        await asyncio.to_thread(command.end, signal.SIGTERM)
 
 
 def plan(rate_begins_ms, first_s):
@@ -292,6 +314,7 @@ async def run(options, directory, tell):
         prepared.write_text(str(await prepare(home, data, rate, options.backfill, tell)))
     if options.prepare:
         return []
+    await top_up(home, data, prepared, rate, tell)
     async with vendors() as found, contextlib.AsyncExitStack() as stack:
         (port,) = ports.choose(1)
         up = (
@@ -324,15 +347,18 @@ async def run(options, directory, tell):
             _, out, _ = await asyncio.to_thread(shops.end, signal.SIGTERM)
             prepared.write_text(str(json.loads(out)["last_ms"]))
             begins_ms = now_ms()
-            stops, jumps = plan(begins_ms, FIRST_S)
-            planted += [*stops, *jumps]
+            kinds = plan(begins_ms, FIRST_S)
+            if options.jumps:
+                kinds = [plan(begins_ms, JUMPS_FIRST_S)[1]]
+            planted += [each for kind in kinds for each in kind]
             plants = options_of(planted, begins_ms)
             shops = stack.enter_context(since(prepared, home, config, rate, "--seed", "3", *plants))
             wrong = []
-            for kind in (stops, jumps):
+            for kind in kinds:
                 until_ms = kind[-1].ends_ms + 300_000
                 while now_ms() < until_ms:
                     await asyncio.sleep(5)
+                    assert shops.process.poll() is None, shops.finish()
                     for task in watching:
                         if task.done():
                             task.result()
@@ -360,6 +386,7 @@ def main():
     parser.add_argument("--orders-per-minute", type=float, default=1_000)
     parser.add_argument("--backfill", default="26h")
     parser.add_argument("--dir", type=Path, help="keep everything here; a later run continues")
+    parser.add_argument("--jumps", action="store_true", help="plant jumps alone: the stops are told")
     parser.add_argument("--prepare", action="store_true", help="only send the backlog")
     options = parser.parse_args()
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
