@@ -18,10 +18,10 @@ from streams.index.panes import rfc3339
 from streams.index.shown_sizes import duration, figure, size_words
 from streams.index.shown_text import one_line
 from streams.notify.alert_group import AlertGroup, WebhookAlert
+from streams.notify.instant_words import time_words
 from streams.notify.market_now import MarketNow, Series, ShiftNow
 from streams.notify.message_news import newest_answers
 from streams.notify.notice import Notice, NoticeAlert, NoticeKind, NoticeLink, Urgency
-from streams.notify.instant_words import time_words
 from streams.publish.incident_records import PublishedIncident
 from streams.publish.incident_words import (
     MarketNaming,

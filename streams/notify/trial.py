@@ -10,9 +10,9 @@ import msgspec
 from streams.index.panes import HOUR_MS, MINUTE_MS, rfc3339
 from streams.notify.chart_data import ChartData
 from streams.notify.composing import WHOLE_MARKET, Lasting
+from streams.notify.instant_words import time_words
 from streams.notify.message_receiver import PICTURED, MessageReceiver
 from streams.notify.notice import Notice, NoticeAlert, NoticeKind, NoticeLink, Urgency
-from streams.notify.instant_words import time_words
 from streams.notify.picture import draw
 from streams.settings import LinksSettings
 

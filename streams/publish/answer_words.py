@@ -20,8 +20,7 @@ def say_effect(answer: Answer, incident: PublishedIncident, time_zone: str) -> l
         return [stays] if answer.kind == ACKNOWLEDGED else []
     if answer.kind == FALSE_ALARM:
         return [
-            f"silenced: what was found of {incident.id} by now; what joins it and is not explained by "
-            "that pages",
+            f"silenced: what was found of {incident.id} by now, and what that explains; the rest pages",
             "its hours are learnt as any others",
         ]
     if answer.kind != EXPECTED:

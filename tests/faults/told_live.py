@@ -386,7 +386,9 @@ def main():
     parser.add_argument("--orders-per-minute", type=float, default=1_000)
     parser.add_argument("--backfill", default="26h")
     parser.add_argument("--dir", type=Path, help="keep everything here; a later run continues")
-    parser.add_argument("--jumps", action="store_true", help="plant jumps alone: the stops are told")
+    parser.add_argument(
+        "--jumps", action="store_true", help="plant jumps alone: the stops are told"
+    )
     parser.add_argument("--prepare", action="store_true", help="only send the backlog")
     options = parser.parse_args()
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)

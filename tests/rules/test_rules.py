@@ -159,7 +159,9 @@ def test_alertmanager_routes_an_alert_to_those_who_must_know(cache_dir, labels, 
 
 def test_a_market_hides_its_members_only_in_its_own_direction():
     """A jump of a category was told when the alert of an outage before it had ended, minutes later."""
-    rules = yaml.safe_load((CONFIG / "alertmanager" / "alertmanager.yml").read_text())["inhibit_rules"]
+    rules = yaml.safe_load((CONFIG / "alertmanager" / "alertmanager.yml").read_text())[
+        "inhibit_rules"
+    ]
     hides = [rule["equal"] for rule in rules if "EcindexDemandShift" in rule["target_matchers"][0]]
     assert hides == [["market", "direction"]] * 2
 

@@ -84,8 +84,7 @@ def test_a_message_of_an_outage_answers_every_question():
     assert notice.title == "PK: orders have all but stopped"
     assert dict(notice.facts()) == {
         "Since": "04:36 UTC on 2 Jan (09:36 in Asia/Karachi): 5 min before 04:41 UTC on 2 Jan",
-        "How large": "0.2 % of usual (0.1 to 0.4): "
-        "10 orders counted since then, 5,030 expected",
+        "How large": "0.2 % of usual (0.1 to 0.4): 10 orders counted since then, 5,030 expected",
         "How sure": "evidence 1.4 times what pages when it was found",
         "Affected": "the whole market; all 2 categories",
         "Now": "still so: 2 orders in the last minute, 1,006 expected; "
@@ -227,9 +226,7 @@ def test_old_and_unknown_numbers_are_called_so():
     assert old.now.endswith(" (as of 04:38 UTC on 2 Jan, 2 min before this was written)")
     unknown = said(now=MarketNow(unknown="Redis does not answer (refused)"))
     assert unknown.now == "how it is now is not known: Redis does not answer (refused)"
-    assert unknown.since.endswith(
-        "when the alert began to fire: 3 min before 04:41 UTC on 2 Jan"
-    )
+    assert unknown.since.endswith("when the alert began to fire: 3 min before 04:41 UTC on 2 Jan")
 
 
 def test_an_unset_link_is_none():

@@ -103,7 +103,7 @@ def test_whoever_answers_is_told_until_when_by_what_and_what_is_silenced():
     past = published_incident(incident(over_ms=AS_OF_MS - MINUTE_MS))
     assert effect(past)[1].startswith("silenced: nothing, since the event is over")
     assert effect(BOOKS, FALSE_ALARM) == [
-        f"silenced: what was found of {BOOKS.id} by now; what joins it and is not explained by that pages",
+        f"silenced: what was found of {BOOKS.id} by now, and what that explains; the rest pages",
         "its hours are learnt as any others",
     ]
     acked = structs.replace(
