@@ -223,10 +223,10 @@ def test_an_alert_that_is_no_shift_has_not_the_words_of_one(firing):
 
 def test_old_and_unknown_numbers_are_called_so():
     old = said(now=msgspec.structs.replace(STOPPED, as_of_ms=NOW_MS - 130_000))
-    assert old.now.endswith(" (as of 04:38 UTC on 2 Jan, 2 min before this was written)")
+    assert old.now.endswith(" (as of 04:38 UTC on 2 Jan, 2 min 10 s before this was written)")
     unknown = said(now=MarketNow(unknown="Redis does not answer (refused)"))
     assert unknown.now == "how it is now is not known: Redis does not answer (refused)"
-    assert unknown.since.endswith("when the alert began to fire: 3 min before 04:41 UTC on 2 Jan")
+    assert unknown.since.endswith("when the alert began to fire: 3 min 45 s before 04:41 UTC on 2 Jan")
 
 
 def test_an_unset_link_is_none():
@@ -262,7 +262,7 @@ def test_a_service_message_that_nobody_refreshes_says_instants_and_no_now_withou
     assert notice.title.endswith("x… (04:41 UTC on 2 Jan)")
     assert len(notice.title) == 140
     facts = dict(notice.facts())
-    assert facts["Since"].endswith("began to fire: 3 min before 04:41 UTC on 2 Jan")
+    assert facts["Since"].endswith("began to fire: 3 min 45 s before 04:41 UTC on 2 Jan")
     assert facts["Now"] == (
         "the newest values are as of 04:30 UTC on 2 Jan, 11 min before this was written"
     )
@@ -316,7 +316,7 @@ PLANNED = BY_ALICE | {"kind": "expected", "until": rfc3339(NOW_MS + 3_600_000), 
         (
             {"acknowledged": ACK},
             {"acknowledged": ACK, "verdict": WRONG},
-            "A false alarm, says bob.",
+            "A false alarm, says bob: it pages, since more was found later.",
         ),
         (
             {"acknowledged": ACK, "verdict": WRONG},
@@ -329,11 +329,16 @@ PLANNED = BY_ALICE | {"kind": "expected", "until": rfc3339(NOW_MS + 3_600_000), 
             f"Taken back: acknowledged (alice, 09:41 PKT). {STAYS_IN_PAGERDUTY}",
         ),
         ({"acknowledged": ACK}, {"acknowledged": ACK_BY_BOB}, "Acknowledged by bob at 09:42 PKT."),
-        ({"verdict": PLANNED}, {"verdict": WRONG}, "A false alarm, says bob."),
+        (
+            {"verdict": PLANNED},
+            {"verdict": WRONG | {"text": "a test"}},
+            "A false alarm, says bob: a test; it pages, since more was found later.",
+        ),
         (
             {"verdict": WRONG},
             {"verdict": PLANNED},
-            "Taken back: a false alarm (bob, 09:42 PKT). Expected until 10:41 PKT, says alice.",
+            "Taken back: a false alarm (bob, 09:42 PKT). Expected until 10:41 PKT, says alice: it pages, "
+            "since more was found later.",
         ),
         (
             {"notes": [note(0, "a")]},

@@ -383,7 +383,7 @@ async def test_a_message_says_how_it_is_now_whenever_it_is_read(found, tmp_path,
         (update,) = found.slack.updated
         assert update["ts"] == first["ts"]
         assert "5 min before 04:41 UTC" in shown(first)["plain_text"]
-        assert "1 h 5 min before 05:41 UTC" in shown(update)["plain_text"]
+        assert "65 min before 05:41 UTC" in shown(update)["plain_text"]
         assert "Now: 700 orders in" in shown(update)["plain_text"]
         found.slack.next_answers = [(500, {}, "down")]
         await run.delivery.refresh()
