@@ -181,7 +181,7 @@ async def top_up(home, directory, prepared, rate, tell):
         await asyncio.to_thread(command.end, signal.SIGTERM)
 
 
-def plan(rate_begins_ms, first_s):
+def plan(rate_begins_ms, first_s, nth=0):
     stops = [
         Planted("stop", market, "all", rate_begins_ms + (first_s + APART_S * at) * 1_000)
         for at, market in enumerate(MARKETS)
@@ -189,7 +189,7 @@ def plan(rate_begins_ms, first_s):
     again_s = first_s + APART_S * len(MARKETS) + LASTS_S + BETWEEN_S
     jumps = [
         Planted(
-            "jump", market, CATEGORIES[at % len(CATEGORIES)],
+            "jump", market, CATEGORIES[(at + nth) % len(CATEGORIES)],
             rate_begins_ms + (again_s + APART_S * at) * 1_000,
         )
         for at, market in enumerate(MARKETS)
@@ -289,7 +289,7 @@ async def disturb(directory, config, tell):
     pids = directory / "pids"
 
     def pid(name):
-        return int((pids / f"{name}.pid").read_text().split()[0])
+        return json.loads((pids / f"{name}.pid").read_text())["pid"]
 
     for number in range(TIMES):
         tell(f"kill -9 of worker-{number % 2}")
@@ -344,12 +344,13 @@ async def run(options, directory, tell):
                 await asyncio.sleep(15)
             tell("all markets are caught up")
             await asyncio.sleep(SETTLE_S)
+            tell(f"levels: {levels}")
             _, out, _ = await asyncio.to_thread(shops.end, signal.SIGTERM)
             prepared.write_text(str(json.loads(out)["last_ms"]))
             begins_ms = now_ms()
             kinds = plan(begins_ms, FIRST_S)
-            if options.jumps:
-                kinds = [plan(begins_ms, JUMPS_FIRST_S)[1]]
+            if options.jumps is not None:
+                kinds = [plan(begins_ms, JUMPS_FIRST_S, options.jumps)[1]]
             planted += [each for kind in kinds for each in kind]
             plants = options_of(planted, begins_ms)
             shops = stack.enter_context(since(prepared, home, config, rate, "--seed", "3", *plants))
