@@ -31,7 +31,7 @@ from streams.publish import index_collector
 from streams.publish.index_collector import MEMBERS_MAX, IndexCollector
 from streams.publish.metric_table import ALL, BY_NAME, INDEX, PROCESS, Kind
 from streams.publish.metrics import Metrics
-from streams.settings import load_methodology, load_settings
+from tests.support.methodologies import METHODOLOGY
 
 
 @pytest.fixture
@@ -246,10 +246,10 @@ def test_members_of_like_size_do_not_take_turns():
     assert shown(a=111, b=111) == ["b"]
 
 
-def test_one_worker_that_owns_all_markets_of_the_shipped_methodology_has_room_for_them():
+def test_one_worker_that_owns_all_markets_has_room_for_them():
     """An index of one worker, or the last one left: its dashboards must not lose members."""
     collector = IndexCollector()
-    for market in load_methodology(load_settings()).markets.values():
+    for market in METHODOLOGY.markets.values():
         members = {
             "market": ("all",),
             "category": market.categories,
