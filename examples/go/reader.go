@@ -1,6 +1,6 @@
 // Command reader reads one value of the index with its status and age from Redis.
 //
-//	REDIS_URL=redis://127.0.0.1:6379/0 go run . PK orders:market:all:1m
+//	REDIS_URL=redis://127.0.0.1:6379/0 go run . HOME orders:market:all:1m
 //
 // A value is as old as its source, orders or payments: a third argument names it (docs/contract.md, Sources).
 // It exits with 0 for a value, 1 when the value is unknown now, 2 when Redis cannot be reached.
@@ -82,7 +82,7 @@ func main() {
 }
 
 func run(arguments []string) int {
-	market, field, source := "PK", "orders:market:all:1m", "orders"
+	market, field, source := "HOME", "orders:market:all:1m", "orders"
 	if len(arguments) > 0 {
 		market = arguments[0]
 	}

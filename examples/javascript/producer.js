@@ -16,16 +16,16 @@ import { parseArgs } from "node:util";
 import { Kafka, logLevel, Partitioners } from "kafkajs";
 
 const BOOTSTRAP = process.env.KAFKA_BOOTSTRAP ?? "127.0.0.1:9092";
-const PRICE_MINOR = 150_000; // 1,500.00 rupees: money is an integer of the minor unit
+const PRICE_MINOR = 1_500; // 15.00 euros: money is an integer of the minor unit
 
 const placed = (orderId, at) => ({
   event_id: `${orderId}:placed`,
   type: "order.placed",
   occurred_at: at,
-  market: "PK",
+  market: "HOME",
   order_id: orderId,
   payment_method: "card",
-  currency: "PKR",
+  currency: "EUR",
   lines: [{ sku: "atlas", category: "books", quantity: 1, unit_price_minor: PRICE_MINOR }],
 });
 
@@ -34,11 +34,11 @@ const captured = (orderId, at) => ({
   type: "payment.captured",
   occurred_at: at,
   placed_at: at,
-  market: "PK",
+  market: "HOME",
   order_id: orderId,
   method: "card",
   amount_minor: PRICE_MINOR,
-  currency: "PKR",
+  currency: "EUR",
 });
 
 const record = (event) => ({ key: event.order_id, value: JSON.stringify(event) });

@@ -1,6 +1,6 @@
 // Read one value with its status and age from Redis.
 //
-//   REDIS_URL=redis://127.0.0.1:6379/0 node examples/javascript/reader.js PK orders:market:all:1m
+//   REDIS_URL=redis://127.0.0.1:6379/0 node examples/javascript/reader.js HOME orders:market:all:1m
 //
 // One HMGET answers value, status and both times, all of one version (docs/contract.md, Redis).
 // A value is as old as its source, orders or payments (docs/contract.md, Sources).
@@ -36,7 +36,7 @@ async function readValue(client, market, field, source) {
   return { text, status: status ?? "ok", ageMs };
 }
 
-const [market = "PK", field = "orders:market:all:1m", source = "orders"] = process.argv.slice(2);
+const [market = "HOME", field = "orders:market:all:1m", source = "orders"] = process.argv.slice(2);
 // A service reconnects for ever, which is the default. This one tells at once.
 const client = createClient({
   url: REDIS_URL,

@@ -29,8 +29,8 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 BOOTSTRAP = os.environ.get("KAFKA_BOOTSTRAP", "127.0.0.1:9092")
-PRICE_MINOR = 150_000
-"""1,500.00 rupees: money is an integer of the currency's minor unit."""
+PRICE_MINOR = 1_500
+"""15.00 euros: money is an integer of the currency's minor unit."""
 
 
 def placed(order_id: str, at: str) -> dict[str, object]:
@@ -39,10 +39,10 @@ def placed(order_id: str, at: str) -> dict[str, object]:
         "event_id": f"{order_id}:placed",
         "type": "order.placed",
         "occurred_at": at,
-        "market": "PK",
+        "market": "HOME",
         "order_id": order_id,
         "payment_method": "card",
-        "currency": "PKR",
+        "currency": "EUR",
         "lines": [
             {"sku": "atlas", "category": "books", "quantity": 1, "unit_price_minor": PRICE_MINOR}
         ],
@@ -56,11 +56,11 @@ def captured(order_id: str, at: str) -> dict[str, object]:
         "type": "payment.captured",
         "occurred_at": at,
         "placed_at": at,
-        "market": "PK",
+        "market": "HOME",
         "order_id": order_id,
         "method": "card",
         "amount_minor": PRICE_MINOR,
-        "currency": "PKR",
+        "currency": "EUR",
     }
 
 
@@ -92,7 +92,7 @@ async def send(shop: str, at: str, orders: int) -> None:
 
 def main() -> int:
     """Exit with 0 when all is acknowledged, 2 when Kafka cannot be reached or refuses."""
-    parser = argparse.ArgumentParser(description="Send orders and payments of market PK.")
+    parser = argparse.ArgumentParser(description="Send orders and payments of market HOME.")
     parser.add_argument("--orders", type=int, default=20, help="how many (default: 20)")
     parser.add_argument("--shop", default="python", help="begins every order_id")
     now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,6 +1,6 @@
 """Read one value with its status and age, with the typed reader of this package.
 
-    REDIS_URL=redis://127.0.0.1:6379/0 uv run python examples/python/reader.py PK
+    REDIS_URL=redis://127.0.0.1:6379/0 uv run python examples/python/reader.py HOME
 
 The reader refuses what is too old and what is older than it has seen; reader_plain.py does the same
 with redis-py alone.
@@ -17,7 +17,7 @@ from streams.reader import Reader, ReaderError, UnreachableError
 REDIS_URL = os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/0")
 
 
-def main(market: str = "PK", field: str = "orders:market:all:1m") -> int:
+def main(market: str = "HOME", field: str = "orders:market:all:1m") -> int:
     """Exit with 0 for a value, 1 when it is unknown now, 2 when Redis cannot be reached."""
     try:
         with Reader(REDIS_URL) as reader:

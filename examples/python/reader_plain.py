@@ -1,6 +1,6 @@
 """Read one value with its status and age, with redis-py alone.
 
-    REDIS_URL=redis://127.0.0.1:6379/0 uv run python examples/python/reader_plain.py PK
+    REDIS_URL=redis://127.0.0.1:6379/0 uv run python examples/python/reader_plain.py HOME
 
 One HMGET answers value, status and both times, all of one version (docs/contract.md, Redis). A value is
 as old as its source, orders or payments: docs/contract.md (Sources) has the source of each index.
@@ -56,7 +56,7 @@ def read_value(client: redis.Redis, market: str, field: str, source: str) -> Val
     return Value(text, status or "ok", age)
 
 
-def main(market: str = "PK", field: str = "orders:market:all:1m", source: str = "orders") -> int:
+def main(market: str = "HOME", field: str = "orders:market:all:1m", source: str = "orders") -> int:
     """Exit with 0 for a value, 1 when it is unknown now, 2 when Redis cannot be reached."""
     try:
         with redis.Redis.from_url(REDIS_URL, decode_responses=True, socket_timeout=2) as client:

@@ -24,7 +24,7 @@ from streams.bench.fold_bench import FoldBench, FoldInput, fold_input, leave_fir
 from streams.bench.order_events import MARKETS
 from streams.console.errors import OperationError
 from streams.operate.board_stream import board_events
-from streams.settings import as_toml, environment_without_settings, load_settings
+from streams.settings import as_toml, environment_without_settings, example, load_settings
 
 BOARD_MB_MAX = 120
 LINGER_S = 5.0
@@ -135,7 +135,8 @@ def _run_once(given: FoldInput, prefix: str, clients: int) -> dict[str, Any]:
 
 @contextmanager
 def _board(given: FoldInput, prefix: str) -> Iterator[tuple[str, psutil.Process]]:
-    settings = load_settings(None, {"redis.url": given.stack.redis_url, "redis.prefix": prefix})
+    place = {"redis.url": given.stack.redis_url, "redis.prefix": prefix}
+    settings = load_settings(None, place | {"methodology": example("demo")})
     config = given.directory / f"{prefix}.toml"
     config.write_text(as_toml(settings), encoding="utf-8")
     argv = [sys.executable, "-P", "-m", "streams.cli", "board", "--config", str(config)]

@@ -29,7 +29,7 @@ from streams.console.errors import OperationError
 from streams.flow import plain
 from streams.local.local_stack import LocalStack
 from streams.records import kafka_topics
-from streams.settings import load_methodology, load_settings
+from streams.settings import example, load_methodology, load_settings
 from streams.worker import batches
 
 BYTES_AN_ID = 8
@@ -88,7 +88,10 @@ def fold_input(bench: FoldBench, echo: Callable[[str], None]) -> Iterator[FoldIn
         leave_first_core(psutil.Process().children(recursive=True))
         asyncio.run(_prepare(stack, "bench0", bench.partitions))
         echo(f"producing {count} orders")
-        settings = load_settings(None, {"kafka.bootstrap_servers": stack.bootstrap})
+        settings = load_settings(
+            None,
+            {"kafka.bootstrap_servers": stack.bootstrap, "methodology": example("demo")},
+        )
         made = order_events.order_events(
             load_methodology(settings),
             count,
@@ -145,7 +148,12 @@ def leave_first_core(processes: Iterable[psutil.Process]) -> None:
 
 async def _prepare(stack: LocalStack, prefix: str, partitions: int) -> None:
     settings = load_settings(
-        None, {"kafka.bootstrap_servers": stack.bootstrap, "topics.prefix": prefix}
+        None,
+        {
+            "kafka.bootstrap_servers": stack.bootstrap,
+            "topics.prefix": prefix,
+            "methodology": example("demo"),
+        },
     )
     wanted = await kafka_topics.plan_topics(settings, inputs=partitions, arrival="producer")
     await kafka_topics.create_topics(settings.kafka, wanted)

@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 from streams.flow.chunk import Chunk, SourcePartition
-from streams.settings import load_methodology, load_settings
+from streams.settings import example, load_methodology, load_settings
 from streams.worker.app import IndexWorker
 from streams.worker.runner import run
 
@@ -83,6 +83,7 @@ def main() -> int:
             "redis.prefix": args.prefix,
             "topics.prefix": args.prefix,
             "data_dir": Path(args.dir),
+            "methodology": example("demo"),
         },
     )
     inputs = {settings.topics.orders: args.partitions, settings.topics.payments: args.partitions}

@@ -69,7 +69,7 @@ def rehearse(
         if path is None:
             counted = run(count_log(settings, methodology, tell))
         else:
-            counted = count_files(path, methodology)
+            counted = count_files(settings, path, methodology)
         rehearsal = command.rehearse(counted, methodology, weeks, rules, market=market, tell=tell)
         if picture is not None:
             draw(rehearsal, methodology, picture)

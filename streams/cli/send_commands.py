@@ -80,7 +80,10 @@ def simulate(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Send the events of simulated shops in PK, BD, LK, NP and MM until stopped."""
+    """Send the events of simulated shops in PK, BD, LK, NP and MM until stopped.
+
+    The workers need a methodology with these markets, as config/examples/demo has it.
+    """
     from streams.shops.simulate_options import ShopOptions
     from streams.shops.simulate_profile import load_profile
     from streams.shops.simulate_run import Planted, simulate_command

@@ -20,7 +20,7 @@ from streams.console.signals import stop_signals
 from streams.demo.demo_plan import SEED_WEEKS, DemoOptions
 from streams.local.local_index import LocalIndex, UpOptions
 from streams.local.up import local_index, race
-from streams.settings import Settings, load_methodology
+from streams.settings import Settings, load_methodology, or_example, require_markets
 from streams.shops.simulate_profile import load_profile
 
 if TYPE_CHECKING:
@@ -42,8 +42,10 @@ async def demo(
     Returns the markets' last snapshots in Redis, as a JSON array. Raises OperationError when a part
     cannot go on, and SettingsError before anything starts.
     """
-    methodology, profile = load_methodology(settings), load_profile()
-    options.shops(profile)  # a wrong option is reported before anything is downloaded
+    settings, profile = or_example(settings, "demo"), load_profile()
+    # A wrong option or methodology is reported before anything is downloaded.
+    require_markets(settings, options.shops(profile).markets, "the simulated shops (--markets)")
+    methodology = load_methodology(settings)
 
     def say(text: str) -> None:
         tell(f"[{since_start_s():5.1f} s] {text}")

@@ -165,6 +165,7 @@ class LocalIndex:
     def summary(self) -> str:
         """Addresses and paths of the parts as text for people, one a line."""
         addresses, topics = self.addresses, self._given.topics
+        markets = ", ".join(load_methodology(self._given).markets)
         named = f"{topics.orders}, {topics.payments}, {topics.prefix}.*"
         return "\n".join(
             [
@@ -174,6 +175,7 @@ class LocalIndex:
                 *(f"metrics   {url}" for url in addresses.metrics),
                 *(f"{server.name:<9} {server.url}" for server in self._monitoring.servers),
                 *untold(self._options, self.settings_file),
+                f"markets   {markets}  {self._given.methodology}",
                 f"settings  {self.settings_file}",
                 f"logs      {self.logs}",
             ]

@@ -13,9 +13,9 @@ from typing import Any
 from streams.console.logs import configure_logs
 from streams.console.progress import ProgressFunction, no_progress
 from streams.console.signals import stop_signals
-from streams.local.local_index import LocalIndex, UpOptions
+from streams.local.local_index import SETTINGS_FILE, LocalIndex, UpOptions
 from streams.local.refusals import tell_refusals
-from streams.settings import Settings, announced, load_methodology
+from streams.settings import Settings, announced, load_methodology, or_kept
 
 
 @asynccontextmanager
@@ -56,7 +56,12 @@ async def up(
     tell: Callable[[str], None],
     progress: ProgressFunction = no_progress,
 ) -> None:
-    """Run a local index until SIGTERM or SIGINT. Raises OperationError and SettingsError."""
+    """Run a local index until SIGTERM or SIGINT. Raises OperationError and SettingsError.
+
+    A directory that an index was kept in goes on with its methodology, unless the settings name one.
+    """
+    if options.directory is not None:
+        settings = or_kept(settings, options.directory / SETTINGS_FILE)
     load_methodology(settings)  # an error in it is reported before anything is downloaded
     with stop_signals() as stopped:
         async with local_index(settings, options, tell=tell, progress=progress) as index:

@@ -13,7 +13,7 @@ from streams.index.panes import rfc3339
 from streams.operate.import_files import Source, open_source
 from streams.records.kafka_topics import require_inputs
 from streams.records.producing import Sent, event_sender
-from streams.settings import Problem, Settings, SettingsError
+from streams.settings import Problem, Settings, SettingsError, require_markets
 from streams.sources.imports import Imported, Tally
 
 SECOND_MS = 1_000
@@ -112,6 +112,7 @@ async def import_command(
         problem = Problem("--pause-after", repr(pause_after), "command line", "0 to 1")
         raise SettingsError([problem])
     imported = open_source(source, directory)
+    require_markets(settings, imported.markets, f"`import {source}`")
     pause = Pause(pause_after, pause_s) if pause_s else None
     with (
         stop_signals() as stopping,

@@ -54,7 +54,13 @@ def run_worker(settings: Settings, *, as_json: bool = False, wait_for_topics_s: 
 
     def on_listening(port: int) -> None:
         url = f"http://{settings.metrics.host}:{port}/metrics"
-        _log.info("listening", metrics=url, compiled=plain.COMPILED and batches.COMPILED)
+        _log.info(
+            "listening",
+            metrics=url,
+            compiled=plain.COMPILED and batches.COMPILED,
+            methodology=str(settings.methodology),
+            markets=[*methodology.markets],
+        )
         if as_json:
             sys.stdout.write(json.dumps({"metrics": url}) + "\n")
             sys.stdout.flush()

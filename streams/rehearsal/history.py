@@ -13,7 +13,7 @@ from streams.operate.import_files import Source, open_source
 from streams.records.kafka_logs import open_logs
 from streams.records.kafka_topics import existing_partitions
 from streams.rehearsal.counted_minutes import CHUNK_RECORDS, CountedMinutes, chunks
-from streams.settings import Settings
+from streams.settings import Settings, require_markets
 
 _RETAIL, _OLIST = "online_retail.parquet", ("order_items", "olist_order_items_dataset")
 
@@ -32,9 +32,15 @@ def source_of(path: Path) -> tuple[Source, Path]:
     return ("olist" if any(one.exists() for one in items) else "csv"), directory
 
 
-def count_files(path: Path, methodology: Methodology) -> CountedMinutes:
-    """Count the events of files that ``ecindex import`` reads. Raises OperationError."""
+def count_files(settings: Settings, path: Path, methodology: Methodology) -> CountedMinutes:
+    """Count the events of files that ``ecindex import`` reads.
+
+    Raises OperationError; SettingsError if the settings' methodology has none of their markets.
+    """
     source, directory = source_of(path)
+    imported = open_source(source, directory)
+    if imported.markets.isdisjoint(methodology.markets):
+        require_markets(settings, imported.markets, str(path))
     counted = CountedMinutes(methodology)
     inputs = {
         name: (sp := SourcePartition(name, 0), counted.source(sp, payments=name == "payments"))
@@ -50,7 +56,7 @@ def count_files(path: Path, methodology: Methodology) -> CountedMinutes:
         offsets[name] += len(held[name])
         held[name].clear()
 
-    for event in open_source(source, directory).events:
+    for event in imported.events:
         held[event.topic].append((event.key, event.value, event.timestamp_ms))
         if len(held[event.topic]) == CHUNK_RECORDS:
             count(event.topic)

@@ -17,6 +17,12 @@ from streams.settings.loading import (
     load_methodology,
     load_settings,
 )
+from streams.settings.methodologies import (
+    example,
+    or_example,
+    or_kept,
+    require_markets,
+)
 from streams.settings.model import (
     IntervalSettings,
     KafkaSettings,
@@ -55,7 +61,11 @@ __all__ = [
     "describe",
     "elsewhere",
     "environment_without_settings",
+    "example",
     "load_methodology",
     "load_settings",
     "local_settings",
+    "or_example",
+    "or_kept",
+    "require_markets",
 ]

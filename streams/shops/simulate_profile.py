@@ -1,4 +1,4 @@
-"""Profile of the simulated shops, what they sell and to whom: config/simulator.toml, checked."""
+"""What simulated shops sell and to whom: config/examples/demo/simulator.toml, checked."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from streams.settings import Problem, SettingsError, default_config
+from streams.settings import Problem, SettingsError, example
 
 SIGMA_MIN, SIGMA_MAX = 0.3, 1.2
 """Limits for the spread of prices within a category. The published mean of some categories is ten times
@@ -105,7 +105,7 @@ class Profile(_Spec, frozen=True):
 
 def load_profile(path: Path | None = None) -> Profile:
     """Load the profile from a TOML file (None: the shipped file). Raises SettingsError."""
-    path = path or default_config("simulator.toml")
+    path = path or example("demo", "simulator.toml")
     try:
         profile = msgspec.toml.decode(path.read_bytes(), type=Profile)
     except (OSError, msgspec.DecodeError) as error:

@@ -14,7 +14,7 @@ from streams.console.signals import stop_signals
 from streams.index.panes import HOUR_MS, rfc3339
 from streams.records.kafka_topics import require_inputs
 from streams.records.producing import EventSender, Sent, event_sender
-from streams.settings import Settings, load_methodology
+from streams.settings import Settings, load_methodology, require_markets
 from streams.shops.seed_simulated import seed_simulated
 from streams.shops.simulate_history import WEEK_HOURS, Hours, simulated_seeds
 from streams.shops.simulate_options import SECOND_MS, ShopOptions, parse_outage, parse_shift
@@ -187,14 +187,15 @@ async def simulate_command(
     """Simulate from now until SIGINT, SIGTERM or the end of ``for_s``.
 
     ``seed_weeks``: the hours of that many weeks are sent to ``ecindex.history`` first, as if the shops
-    had been open since then. Raises TopicsError, ProduceError and SettingsError; OperationError if a
-    market to be seeded is not in methodology.toml.
+    had been open since then. Raises TopicsError, ProduceError, OperationError and SettingsError; the
+    latter also if a market of the shops is not in the methodology.
     """
     start_ms, week_ms = clock.now_ms(), WEEK_HOURS * HOUR_MS
     if start_ms < backfill_s * SECOND_MS + seed_weeks * week_ms:
         raise OperationError(
             "--backfill and --seed-history: expected a history that begins after 1970"
         )
+    require_markets(settings, options.checked(profile).markets, "the simulated shops (--markets)")
     if seed_weeks:
         await _seed(settings, profile, options, seed_weeks)
     start_ms = clock.now_ms()
@@ -214,11 +215,5 @@ async def simulate_command(
 async def _seed(settings: Settings, profile: Profile, options: ShopOptions, weeks: int) -> None:
     options = options.checked(profile)
     markets = load_methodology(settings).markets
-    missing = sorted(set(options.markets) - set(markets))
-    if missing:
-        raise OperationError(
-            f"--seed-history: the simulation has markets that methodology.toml does not: "
-            f"{', '.join(missing)}; add them there, or leave them out with --markets"
-        )
     hours = Hours.before(clock.now_ms(), weeks)
     await seed_simulated(settings, simulated_seeds(profile, options, markets, hours))

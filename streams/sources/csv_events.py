@@ -46,6 +46,7 @@ _encode = msgspec.json.Encoder().encode
 class _CsvEvent(NamedTuple):
     occurred_ms: int
     event_id: str
+    market: str
     topic: Input
     key: bytes
     value: bytes
@@ -64,7 +65,7 @@ def csv_events(orders: Iterable[Row] | None, payments: Iterable[Row] | None) -> 
         events += _checked("payments", _payments(payments, tally), tally)
     events.sort(key=lambda event: event[:2])
     out = (Outgoing(e.topic, e.key, e.value, e.occurred_ms) for e in events)
-    return Imported(len(events), out, tally)
+    return Imported(len(events), out, tally, frozenset(event.market for event in events))
 
 
 def _checked(topic: Input, records: Iterator[dict[str, Any]], tally: Tally) -> Iterator[_CsvEvent]:
@@ -84,7 +85,7 @@ def _checked(topic: Input, records: Iterator[dict[str, Any]], tally: Tally) -> I
             tally.skipped[f"{topic}: invalid_time"] += 1
         else:
             key = event.order_id or event.event_id
-            yield _CsvEvent(occurred_ms, event.event_id, topic, key.encode(), value)
+            yield _CsvEvent(occurred_ms, event.event_id, event.market, topic, key.encode(), value)
 
 
 def _orders(rows: Iterable[Row], tally: Tally) -> Iterator[dict[str, Any]]:

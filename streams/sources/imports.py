@@ -37,11 +37,15 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """Events ordered by (occurred_at, event id). ``events`` encodes them while it is consumed, once."""
+    """Events ordered by (occurred_at, event id). ``events`` encodes them while it is consumed, once.
+
+    ``markets``: codes of the markets that have events.
+    """
 
     count: int
     events: Iterator[Outgoing]
     tally: Tally
+    markets: frozenset[str]
 
 
 def minor_units(text: str, currency: str) -> int | None:

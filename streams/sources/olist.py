@@ -116,7 +116,7 @@ def olist_events(tables: OlistTables) -> Imported:
     _read_items(tables, orders, tally)
     _read_payments(tables, orders, tally)
     planned = sorted(_plan(orders.values()), key=lambda event: event[:2])
-    return Imported(len(planned), map(_written, planned), tally)
+    return Imported(len(planned), map(_written, planned), tally, frozenset({MARKET}))
 
 
 def _read_orders(tables: OlistTables, tally: Tally) -> dict[str, _Order]:

@@ -59,7 +59,7 @@ def online_retail_events(rows: Iterable[RetailRow]) -> Imported:
         if event is not None:
             planned.append(event)
     planned.sort(key=lambda event: event[:2])
-    return Imported(len(planned), map(_written, planned), tally)
+    return Imported(len(planned), map(_written, planned), tally, frozenset({MARKET}))
 
 
 def _planned(  # noqa: C901 - one branch per reason

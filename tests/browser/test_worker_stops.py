@@ -10,6 +10,7 @@ import signal
 
 import pytest
 from support.command import Command
+from support.methodologies import DEMO_CONFIG
 
 playwright_api = pytest.importorskip("playwright.async_api")
 pytestmark = [pytest.mark.stack, pytest.mark.long, pytest.mark.slow]
@@ -21,7 +22,7 @@ TIMEOUT_MS = 240_000
 async def test_a_worker_that_freezes_turns_the_page_red(tmp_path):
     if CHROMIUM is None:
         pytest.skip("no Chromium on PATH: apt-get install chromium-headless-shell")
-    arguments = ("up", "--dir", tmp_path, "--inputs", "2", "--json")
+    arguments = ("up", "--dir", tmp_path, "--inputs", "2", "--config", DEMO_CONFIG, "--json")
     with Command(*arguments) as up:
         where = await asyncio.to_thread(up.line)
         config = tmp_path / "ecindex.toml"

@@ -31,3 +31,8 @@ def test_a_wheel_is_built_with_a_compiler_and_without(tmp_path, compiler):
     assert found == [compiler == "cc"] * 2
     assert ("none-any" in wheel.name) is (compiler != "cc")
     assert "streams/default_config/methodology.toml" in names
+    examples = {name for name in names if name.startswith("streams/default_config/examples/")}
+    assert {name.removeprefix("streams/default_config/") for name in examples} == {
+        str(path.relative_to(ROOT / "config"))
+        for path in (ROOT / "config/examples").rglob("*.toml")
+    }

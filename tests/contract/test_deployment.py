@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.methodologies import DEMO
 from support.operator_files import ROOT
 
 from streams.cli.commands import app
@@ -106,6 +107,14 @@ def test_commands_and_settings_are_ours(services, monkeypatch):
         for name, value in {**given, **service.get("environment", {})}.items():
             monkeypatch.setenv(name, str(value))
     load_settings()  # refuses what it does not know
+
+
+def test_all_have_the_methodology_of_the_shops_that_are_simulated(services):
+    ours = {name: s for name, s in services.items() if s.get("image") == "ecindex:local"}
+    for name, service in ours.items():
+        place = Path(service["environment"]["ECINDEX_METHODOLOGY"])
+        mounted = {each["target"]: each["source"] for each in service["volumes"]}
+        assert Path(mounted[str(place.parent)], place.name) == DEMO, name
 
 
 def test_the_image_runs_as_nobody_with_hashes_and_copies_only_what_is_sent_to_the_builder():

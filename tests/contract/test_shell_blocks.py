@@ -29,6 +29,7 @@ BRINGS = {
     "poe": "the dev group",
     "export": "the shell",
     "git": "whoever has a clone",
+    "cp": "the system",
     "rm": "the system",
     "sed": "the system",
     "tail": "the system",

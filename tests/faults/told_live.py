@@ -28,6 +28,7 @@ import aiohttp
 from support.boards import listening
 from support.command import Command
 from support.local_vendors import messages, variables
+from support.methodologies import DEMO_TEXT, EXAMPLES
 from support.notifying import settings_for, vendors
 
 from streams.clock import now_ms
@@ -110,7 +111,7 @@ def _is_first(vendor, message):
 def write_config(home):
     """Ten equal markets; they differ in their codes alone."""
     home.mkdir()
-    text = (ROOT / "config/methodology.toml").read_text()
+    text = DEMO_TEXT
     head, _, _ = text.partition("[markets.PK]")
     regions = [f"r{number}" for number in range(7)]
     for code in MARKETS:
@@ -119,7 +120,7 @@ def write_config(home):
             f'categories = "regional"\nregions = {json.dumps(regions)}\n'
         )
     (home / "methodology.toml").write_text(head)
-    text = (ROOT / "config/simulator.toml").read_text()
+    text = (EXAMPLES / "demo/simulator.toml").read_text()
     head, _, _ = text.partition("[markets.PK]")
     shares = ", ".join(f"{region} = {1 / len(regions):.3f}" for region in regions)
     for code in MARKETS:

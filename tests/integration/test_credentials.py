@@ -13,6 +13,7 @@ import threading
 import pytest
 from redis import Redis
 from support.command import Command, until
+from support.methodologies import DEMO
 
 from streams.local import ports
 from streams.local.local_stack import LocalStack
@@ -104,6 +105,7 @@ def guarded(tmp_path, cache_dir, certificate, behind_tls):
             "ECINDEX_REDIS__TLS_CA_FILE": str(certificate[0]),
             "ECINDEX_REDIS__PASSWORD": PASSWORD,
             "ECINDEX_DATA_DIR": str(tmp_path / "data"),
+            "ECINDEX_METHODOLOGY": str(DEMO),
         }
 
 

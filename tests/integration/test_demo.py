@@ -11,9 +11,11 @@ from contextlib import aclosing
 import msgspec
 import pytest
 from support.command import Command, until
+from support.methodologies import DEMO
 
 from streams.index.values import Snapshot
 from streams.operate.board_stream import board_events, markets_shown
+from streams.settings import default_config
 
 SHARES = ("payment_share_by_count", "payment_share_by_amount", "payment_chosen_share")
 METHODS = {"cod", "card", "wallet", "bank_transfer", "voucher", "bnpl"}
@@ -87,6 +89,7 @@ def test_planted_shifts_are_announced_with_where_to_see_them(finished):
     _out, err = finished
     assert "will be planted: demand for womens_fashion in PK times 6" in err
     assert "will be planted: outage of" in err
+    assert f"markets   BD, LK, MM, NP, PK  {DEMO}\n" in err
     assert "board     http://127.0.0.1:" in err
     assert "redis://127.0.0.1:" in err
     assert "http://127.0.0.1:" in err
@@ -132,6 +135,15 @@ async def test_the_one_page_has_two_markets_with_live_values_and_the_demo_says_s
     live = re.fullmatch(r"\[ *[0-9.]+ s\] the board has live values of (.+)\n", seen)
     assert {"PK", "BD", "LK", "NP", "MM"} >= set(live[1].split(" and "))
     assert len(live[1].split(" and ")) >= 2
+
+
+def test_a_methodology_without_the_simulated_markets_is_refused_before_anything_starts():
+    own = {"ECINDEX_METHODOLOGY": str(default_config("methodology.toml"))}
+    with Command("demo", env=own) as command:
+        code, out, err = command.finish()
+    assert (code, out) == (2, "")
+    assert "(environment ECINDEX_METHODOLOGY)" in err
+    assert str(DEMO) in err
 
 
 @pytest.mark.parametrize(

@@ -172,6 +172,7 @@ async def test_every_command_of_a_page_works(installed, tmp_path, page):
     work = tmp_path / "work"
     (work / "DIR").mkdir(parents=True)
     write_olist(work / "DIR", 50)
+    (work / "config").symlink_to(ROOT / "config")
     hour = rfc3339(now_ms() // HOUR_MS * HOUR_MS - 48 * HOUR_MS)
     (work / "seed.csv").write_text(f"market,hour,orders,units,sales_minor\nPK,{hour},10,20,3000\n")
     with Shell(work, environment(installed)) as shell:

@@ -18,6 +18,8 @@ from support.examples import (
     check_unreachable,
 )
 
+from streams.settings import load_settings
+
 pytestmark = pytest.mark.stack
 
 PRODUCER = (sys.executable, "examples/python/producer.py")
@@ -39,8 +41,13 @@ def test_orders_are_read_as_many_as_were_sent_however_often(examples):
 
     first, second = (examples.read_until(20, *reader) for reader in PYTHON.values())
 
-    assert first.out.startswith(f"PK {ORDERS_1M} = 20 (ok, ")
-    assert second.out.startswith(f"PK {ORDERS_1M} = 20 (ok, ")
+    assert first.out.startswith(f"HOME {ORDERS_1M} = 20 (ok, ")
+    assert second.out.startswith(f"HOME {ORDERS_1M} = 20 (ok, ")
+
+
+def test_their_index_is_a_fresh_installation(examples):
+    started = load_settings(examples.directory / "try/ecindex.toml")
+    assert started.methodology == ROOT / "config/methodology.toml"
 
 
 @pytest.mark.parametrize("reader", PYTHON.values(), ids=PYTHON)

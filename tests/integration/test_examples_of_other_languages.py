@@ -56,20 +56,20 @@ def answers(examples):
     examples.read_until(expected, *PYTHON["streams.reader"])
     built = [name for name, there in (("javascript", HAS_NODE), ("go", HAS_GO)) if there]
     readers = PYTHON | {name: READERS[name] for name in built}
-    return expected, {name: examples.run(*reader, "PK") for name, reader in readers.items()}
+    return expected, {name: examples.run(*reader, "HOME") for name, reader in readers.items()}
 
 
 @needs_node
 def test_what_two_languages_sent_twice_counts_once(answers):
     _, answer = answers
     for name in PYTHON:
-        assert answer[name].out.startswith(f"PK {ORDERS_1M} = 40 (ok, ")
+        assert answer[name].out.startswith(f"HOME {ORDERS_1M} = 40 (ok, ")
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_the_reader_reads_what_was_sent(answers, language):
     expected, answer = answers
-    assert answer[language].out.startswith(f"PK {ORDERS_1M} = {expected} (ok, ")
+    assert answer[language].out.startswith(f"HOME {ORDERS_1M} = {expected} (ok, ")
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

@@ -13,6 +13,7 @@ from support.command import Command, until
 from support.flow_harness import order, payment
 from support.installation import ECINDEX
 from support.kafka import produce
+from support.methodologies import DEMO_CONFIG
 
 from streams.clock import now_ms
 
@@ -50,7 +51,9 @@ def beat(where) -> dict:
 
 
 async def test_a_first_user_reads_why_nothing_counts(tmp_path):
-    with Command("up", "--dir", tmp_path, "--inputs", "1", "--json") as command:
+    with Command(
+        "up", "--dir", tmp_path, "--inputs", "1", "--config", DEMO_CONFIG, "--json"
+    ) as command:
         where = command.line()
         at_ms = now_ms()
         bad = [

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from support.kafka import read_all
+from support.methodologies import OLIST
 from support.olist_files import write_olist
 from typer.testing import CliRunner
 
@@ -19,7 +20,7 @@ from streams.index.partials import ORDERS
 from streams.index.stamps import IMPORTED
 from streams.operate.import_files import open_source
 from streams.rehearsal.history import count_files, count_log
-from streams.settings import load_methodology, load_settings
+from streams.settings import default_config, load_methodology, load_settings
 
 pytestmark = pytest.mark.stack
 
@@ -30,6 +31,7 @@ def settings(stack, unique, monkeypatch):
     for variable, stem in names.items():
         monkeypatch.setenv(f"ECINDEX_{variable}", unique(stem))
     monkeypatch.setenv("ECINDEX_KAFKA__BOOTSTRAP_SERVERS", stack.bootstrap)
+    monkeypatch.setenv("ECINDEX_METHODOLOGY", str(OLIST))
     return load_settings()
 
 
@@ -72,7 +74,7 @@ def assert_log_holds(settings, directory):
 def assert_rehearsed_alike(settings, directory):
     """``rehearse --log`` counts what ``rehearse DIR`` does."""
     methodology = load_methodology(settings)
-    from_files = count_files(directory, methodology).markets["BR"]
+    from_files = count_files(settings, directory, methodology).markets["BR"]
     from_log = asyncio.run(count_log(settings, methodology, lambda _: None)).markets["BR"]
     assert from_log.minutes == from_files.minutes
     assert sum(counts[ORDERS] for counts in from_log.minutes.values() if ORDERS in counts) == 120
@@ -142,6 +144,19 @@ def test_inputs_of_a_local_index_are_stamped_by_the_producer_from_the_first_impo
     assert_log_holds(settings, shop)
     result, _ = run("topics", "check", "--inputs", 1, "--arrival", "producer")
     assert result.exit_code == 0, "retention too: it would delete what is old on arrival"
+
+
+def test_markets_that_the_workers_would_not_know_are_refused_before_anything_is_sent(
+    settings, shop, monkeypatch
+):
+    run("topics", "create", "--inputs", 1, "--arrival", "producer")
+    monkeypatch.delenv("ECINDEX_METHODOLOGY")
+    result, _ = run("import", "olist", shop)
+    assert result.exit_code == 2
+    assert f"found {default_config('methodology.toml')} (default)" in result.stderr
+    assert f"the markets of `import olist`: 'BR', as {OLIST}; " in result.stderr
+    assert f"`ecindex up --config {OLIST.with_name('ecindex.toml')}`" in result.stderr
+    assert not any(log_of(settings).values())
 
 
 def test_wrong_directories_and_settings_have_their_exit_codes(settings, tmp_path):

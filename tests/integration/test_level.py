@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 from support.installation import Installation
+from support.methodologies import DEMO_TEXT
 
 from streams.index.panes import DAY_MS, HOUR_MS
 from tests.support.flow_harness import order, payment
@@ -15,7 +15,6 @@ pytestmark = pytest.mark.stack
 
 NOON = 1_794_873_600_000 + 7 * HOUR_MS
 """2026-11-17 in Karachi; the base is this day and the next."""
-METHODOLOGY = Path(__file__).parents[2] / "config" / "methodology.toml"
 BASE = "base = { from = 2026-11-17, to = 2026-11-19 }"
 
 
@@ -50,7 +49,7 @@ async def until_shown(installed, index, wanted):
 
 
 async def test_levels_go_on_against_the_same_base_after_kill_9(stack, unique, tmp_path):
-    methodology = METHODOLOGY.read_text().replace("[markets.PK]\n", f"[markets.PK]\n{BASE}\n")
+    methodology = DEMO_TEXT.replace("[markets.PK]\n", f"[markets.PK]\n{BASE}\n")
     assert BASE in methodology
     (tmp_path / "methodology.toml").write_text(methodology)
     installed = Installation(stack, unique("level"), tmp_path, inputs=1)

@@ -13,6 +13,7 @@ import pytest
 from redis.asyncio import Redis
 from support.command import Command
 from support.local_vendors import variables
+from support.methodologies import DEMO
 from support.notifications import alert, body, notification
 from support.notifying import settings_for, vendors
 from support.prometheus import program
@@ -46,6 +47,11 @@ def server(tmp_path_factory):
         yield local.redis
 
 
+def settings_of(server, directory):
+    own = {"redis.url": server.url, "data_dir": str(directory), "methodology": DEMO}
+    return load_settings(None, own)
+
+
 async def test_a_message_says_how_it_is_now_and_that_redis_does_not_answer(server, tmp_path):
     now_ms = clock.now_ms()
     floor = Floor(server.url, expecting=True)
@@ -53,7 +59,7 @@ async def test_a_message_says_how_it_is_now_and_that_redis_does_not_answer(serve
     async with vendors() as found, aiohttp.ClientSession() as client:
         shift = SHIFT | {"start": rfc3339(now_ms // MINUTE_MS * MINUTE_MS - 5 * MINUTE_MS)}
         await floor.store._redis.hset(floor.keys.shifts, "market:all", json.dumps(shift))
-        settings = load_settings(None, {"redis.url": server.url, "data_dir": str(tmp_path)})
+        settings = settings_of(server, tmp_path)
         settings = settings.model_copy(update={"notify": settings_for(found)})
         async with notifying(settings) as running:
 
@@ -89,7 +95,7 @@ async def test_when_people_were_told_is_in_redis_again_when_it_was_emptied(
         async def written():
             return read_sent(await client.hgetall(key)).get(name)
 
-        settings = load_settings(None, {"redis.url": server.url, "data_dir": str(tmp_path)})
+        settings = settings_of(server, tmp_path)
         settings = settings.model_copy(update={"notify": settings_for(found)})
         before_ms = clock.now_ms()
         old = {

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 from support.installation import Installation
 from support.kafka import read_all
+from support.methodologies import OLIST
 from support.olist_days import expected_days, expected_levels, shoppers_of_days
 from support.records import newest_values
 from support.sketches import sketch_of
@@ -153,6 +154,7 @@ async def assert_shoppers(installed):
 async def installation(stack, unique, tmp_path, **options):
     installed = Installation(stack, unique("olist"), tmp_path, **options)
     installed.overrides["intervals.stale_after_s"] = 600
+    installed.overrides["methodology"] = OLIST
     await installed.create_topics()
     installed.start_worker()
     return installed

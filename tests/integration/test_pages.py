@@ -9,6 +9,7 @@ import time
 
 import pytest
 from support.command import Command, until
+from support.methodologies import DEMO_CONFIG
 from support.operator_files import ROOT
 from support.pager import Pager
 from support.prometheus import Api, program
@@ -30,7 +31,7 @@ def test_kills_wake_nobody_and_frozen_workers_wake_once(tmp_path, cache_dir):
         program(cache_dir, wanted)
     pager = Pager()
     up = ("up", "--dir", tmp_path, "--workers", "2", "--inputs", "2", "--notify", pager.url)
-    with Command(*up, "--json") as command:
+    with Command(*up, "--config", DEMO_CONFIG, "--json") as command:
         prometheus = Api(command.line()["prometheus"])
         shops = ("simulate", "--config", tmp_path / "ecindex.toml", "--rate", "40")
         with Command(*shops, "--season", "flat"):

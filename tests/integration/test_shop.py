@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 
 import pytest
-from support.flow_harness import ROOT, order, payment
+from support.flow_harness import order, payment
 from support.installation import Installation
+from support.methodologies import DEMO_TEXT
 
 from streams.clock import now_ms
 from streams.index.panes import rfc3339
 
 pytestmark = pytest.mark.stack
 
-METHODOLOGY = (ROOT / "config/methodology.toml").read_text()
 LINE = {"quantity": 1, "unit_price_minor": 100}
 
 
@@ -21,7 +21,7 @@ LINE = {"quantity": 1, "unit_price_minor": 100}
 async def installed(stack, unique, tmp_path):
     found = Installation(stack, unique("s"), tmp_path, inputs=1, arrival="broker")
     path = tmp_path / "methodology.toml"
-    text = METHODOLOGY.replace("grace_ms = 120000", "grace_ms = 3600000")
+    text = DEMO_TEXT.replace("grace_ms = 120000", "grace_ms = 3600000")
     path.write_text(text.replace('"school_education", "books",', '"books", "চাল",', 1))
     found.overrides["methodology"] = path
     await found.create_topics()

@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from support.kafka import read_all
+from support.methodologies import DEMO
 
 from streams import clock
 from streams.index.events import Rejected, decode_orders, decode_payments
@@ -146,6 +147,7 @@ async def test_a_simulator_that_was_stopped_sends_what_was_due_meanwhile(setting
         "PATH": str(Path(sys.executable).parent),
         "ECINDEX_TOPICS__ORDERS": settings.topics.orders,
         "ECINDEX_TOPICS__PAYMENTS": settings.topics.payments,
+        "ECINDEX_METHODOLOGY": str(DEMO),
     }
     process = await asyncio.create_subprocess_exec(
         "ecindex", *argv, env=environment, stdout=subprocess.PIPE
@@ -171,6 +173,7 @@ async def test_a_second_signal_ends_it_although_the_broker_is_gone(tmp_path, cac
             "PATH": str(Path(sys.executable).parent),
             "ECINDEX_TOPICS__ORDERS": settings.topics.orders,
             "ECINDEX_TOPICS__PAYMENTS": settings.topics.payments,
+            "ECINDEX_METHODOLOGY": str(DEMO),
         }
         argv = ["simulate", "--bootstrap", local.bootstrap, "--rate", "60", "--season", "flat"]
         process = await asyncio.create_subprocess_exec(

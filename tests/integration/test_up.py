@@ -13,6 +13,7 @@ import pytest
 from redis import Redis
 from support.command import Command, until
 from support.kafka import consume, produce
+from support.methodologies import DEMO, DEMO_CONFIG
 
 from streams.settings import ADDRESSES, elsewhere, load_settings
 
@@ -79,7 +80,7 @@ def told(config, workers):
 @pytest.mark.deep
 async def test_a_directory_has_one_user_and_a_later_one_goes_on_with_its_log(tmp_path):
     arguments = ("up", "--dir", tmp_path, "--inputs", "2", "--json")
-    with Command(*arguments) as command:
+    with Command(*arguments, "--config", DEMO_CONFIG) as command:
         first = command.line()
         await produce(first["bootstrap"], "orders", [b"kept"])
         with Command(*arguments) as other:
@@ -90,6 +91,7 @@ async def test_a_directory_has_one_user_and_a_later_one_goes_on_with_its_log(tmp
     with Command(*arguments) as command:
         second = command.line()
         assert second == first, "addresses are kept as well"
+        assert load_settings(tmp_path / "ecindex.toml").methodology == DEMO
         assert await consume(second["bootstrap"], "orders", 1) == [b"kept"]
         assert command.end(signal.SIGTERM)[0] == 0
 

@@ -1,7 +1,6 @@
 """The detector of a series: restarts, live copies, silence, ends, sleep."""
 
 import math
-from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -9,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.draws import examples
+from support.methodologies import DEMO_TEXT
 
 from streams.index.methodology import parse
 from streams.index.partials import Layout
@@ -210,7 +210,7 @@ def test_contributors_are_those_in_the_direction_of_the_shift():
 
 
 def test_weights_of_all_series_of_all_markets_stay_within_one():
-    text = (Path(__file__).parents[2] / "config" / "methodology.toml").read_text()
+    text = DEMO_TEXT
     methodology = parse(text)
     rules = methodology.shifts
     shares = market_shares({code: m.shift_weight for code, m in methodology.markets.items()})

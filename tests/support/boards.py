@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import json
 
+from support.methodologies import DEMO
+
 from streams.board.board_process import serve
 from streams.settings import load_settings
 
@@ -23,7 +25,7 @@ async def running_board(redis_url, prefix="ecindex", **settings):
 @contextlib.asynccontextmanager
 async def board_of(overrides, sending=lambda _: None):
     """The same by all settings; ``sending``: makes of them what sends answers, if they are taken."""
-    settings = load_settings(None, overrides)
+    settings = load_settings(None, {"methodology": DEMO} | overrides)
     listening = asyncio.get_running_loop().create_future()
     stopped = asyncio.Event()
     task = asyncio.ensure_future(serve(settings, stopped, listening.set_result, sending(settings)))

@@ -91,7 +91,7 @@ class Examples:
         """
 
         def read():
-            ended = self.run(*reader, "PK", ORDERS_1M)
+            ended = self.run(*reader, "HOME", ORDERS_1M)
             found = re.search(r"= (\d+) ", ended.out)
             return ended if found and int(found[1]) >= expected else None
 

@@ -7,6 +7,8 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from support.methodologies import METHODOLOGY
+
 from streams.flow.chain import Identity
 from streams.flow.chunk import Chunk, SourcePartition
 from streams.flow.compile import PartitionCompile
@@ -14,11 +16,10 @@ from streams.flow.history_book import HistoryBook
 from streams.flow.publication import Publication
 from streams.flow.set_aside import Folded
 from streams.flow.source import SourceLevel
-from streams.index.methodology import Methodology, parse
+from streams.index.methodology import Methodology
 from streams.index.panes import rfc3339
 
 ROOT = Path(__file__).parents[2]
-METHODOLOGY = parse((ROOT / "config/methodology.toml").read_text())
 ORDERS, PAYMENTS = "orders", "payments"
 
 

@@ -1,4 +1,7 @@
-"""A whole ecindex of its own on the session's Kafka and Redis: unique topics, group and keys."""
+"""A whole ecindex of its own on the session's Kafka and Redis: unique topics, group and keys.
+
+It has the markets of the simulated shops.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from pathlib import Path
 
 import redis.asyncio
 from aiokafka import AIOKafkaProducer
+from support.methodologies import DEMO
 
 from streams.index.stamps import IMPORTED
 from streams.proof.audit.auditor import audit
@@ -40,6 +44,7 @@ class Installation:
             "topics.partials_partitions": partials,
             "data_dir": directory / "data",
             "log.format": "json",
+            "methodology": DEMO,
         }
 
     @property

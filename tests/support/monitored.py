@@ -6,6 +6,7 @@ import contextlib
 import signal
 
 from support.command import Command
+from support.methodologies import DEMO_CONFIG
 from support.pager import Pager
 from support.prometheus import Api, program
 
@@ -35,7 +36,7 @@ def monitored(directory, cache_dir, env=None):
         program(cache_dir, wanted)
     with contextlib.closing(Pager()) as pager:
         up = ("up", "--dir", directory, "--workers", "2", "--inputs", "2", "--notify", pager.url)
-        with Command(*up, "--json", env=env) as command:
+        with Command(*up, "--config", DEMO_CONFIG, "--json", env=env) as command:
             yield Monitored(command, pager, command.line(), directory)
             children = command.children()
             assert len(children) == PARTS

@@ -13,9 +13,9 @@ import tomllib
 from pathlib import Path
 
 import polars as pl
+from support.methodologies import OLIST
 
 DAY_GRACE_DAYS = 35
-METHODOLOGY = Path(__file__).parents[2] / "config/methodology.toml"
 
 
 def table(directory: Path, name: str) -> pl.DataFrame:
@@ -37,7 +37,7 @@ def cents(column: str) -> pl.Expr:
 
 def members() -> tuple[set[str], dict[str, str]]:
     """(categories of market BR, payment label -> method)."""
-    raw = tomllib.loads(METHODOLOGY.read_text())
+    raw = tomllib.loads(OLIST.read_text())
     methods = {}
     for method, spec in raw["methods"].items():
         methods |= dict.fromkeys([method, *spec.get("aliases", [])], method)
@@ -148,7 +148,7 @@ def expected_levels(directory: Path) -> dict[tuple[str, str, str, str], float]:
     No order of Olist is refunded, so net is what was not cancelled. The first day is left out: the
     tables hold three hours of it.
     """
-    base = tomllib.loads(METHODOLOGY.read_text())["markets"]["BR"]["base"]
+    base = tomllib.loads(OLIST.read_text())["markets"]["BR"]["base"]
     days = expected_days(directory)
     net = pl.DataFrame(
         [(key[0], net) for key, net in days.items() if key[1:3] == ("sales_valid", "market")],

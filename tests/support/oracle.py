@@ -11,6 +11,7 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition
 from support.by_name import named, without_zeros
 from support.kafka import read_all, read_partitions
+from support.methodologies import DEMO
 from support.reference import WINDOWS, LogReference, Rules, to_ms
 
 from streams.flow.chain import CheckpointRecord, _best_chain, decode_checkpoint
@@ -18,7 +19,6 @@ from streams.index.partials import Layout, from_wire
 from streams.proof.audit.expected_values import is_measured
 from streams.publish.journal import VERSION_HEADERS
 from streams.publish.keys import FENCE_FIELDS
-from streams.settings import default_config
 
 
 class Oracle:
@@ -28,7 +28,7 @@ class Oracle:
 
     async def log(self):
         """The reference, fed with everything in the input topics."""
-        batch = LogReference(Rules.read(default_config("methodology.toml")))
+        batch = LogReference(Rules.read(DEMO))
         for topic, own in self.topic.items():
             records, _ = await read_partitions(self.bootstrap, own, self.inputs)
             for partition, found in records.items():

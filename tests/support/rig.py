@@ -16,6 +16,7 @@ from pathlib import Path
 
 from aiokafka import AIOKafkaProducer
 from support.kafka import alter_topic
+from support.methodologies import DEMO
 from support.oracle import Oracle
 from support.shop import ORDERS, PAYMENTS
 
@@ -172,7 +173,7 @@ class Rig(Oracle):
         if self.owns_stack:
             await asyncio.to_thread(self.stack.start)
         self.config.write_text(
-            f'data_dir = "{self.directory}/data"\n'
+            f'data_dir = "{self.directory}/data"\nmethodology = "{DEMO}"\n'
             f'[kafka]\nbootstrap_servers = "{self.stack.bootstrap}"\n'
             f'[redis]\nurl = "{self.stack.redis_url}"\nprefix = "{self.name}"\n'
             f'[topics]\norders = "{self.topic[ORDERS]}"\npayments = "{self.topic[PAYMENTS]}"\n'

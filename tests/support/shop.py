@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 ORDERS, PAYMENTS = "orders", "payments"
-CURRENCIES = {"PK": "PKR", "BD": "BDT", "LK": "LKR", "NP": "NPR", "GB": "GBP"}
+CURRENCIES = {"PK": "PKR", "BD": "BDT", "LK": "LKR", "NP": "NPR", "MM": "MMK"}
 CATEGORIES = [
     "Mobiles & Tablets", "Men's Fashion", "Womens Fashion", "Appliances", "Books", "General",
     "Something Else",
 ]  # fmt: skip
 METHODS = ["cod", "Credit_Card", "easypaisa", "bank_transfer", "voucher", "cowries"]
-REGIONS = ["Punjab", "dhaka", "Western", "Germany", "nowhere"]
+REGIONS = ["Punjab", "dhaka", "Western", "Yangon", "nowhere"]
 CHANNELS = ["web", "android", "store"]
 
 DUPLICATES, DISORDER, TOO_LATE, BROKEN = 0.01, 0.02, 0.0005, 0.0005

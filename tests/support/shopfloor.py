@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 
+from support.methodologies import METHODOLOGY
 from support.publications import publication, value
 
-from streams.index.methodology import parse
 from streams.publish.keys import market_keys
 from streams.publish.metrics import Metrics
 from streams.publish.redis_state import RedisLimits
 from streams.publish.redis_store import RedisStore
 from streams.reader import DEFAULT_PREFIX
-from streams.settings import default_config
 
-METHODOLOGY = parse(default_config("methodology.toml").read_text())
 MINUTES = {"1m": 1, "5m": 5, "1h": 60, "24h": 1440}
 PRICES = {"mobiles_tablets": 2_126_000, "appliances": 1_670_000, "entertainment": 2_165_000,
           "computing": 622_000, "books": 38_000}  # fmt: skip

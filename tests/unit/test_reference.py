@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from support.methodologies import DEMO
 from support.reference import Rules
 
 from streams.index import methodology
-from streams.settings import default_config
 
 
 def test_two_readers_of_the_methodology_agree():
-    path = default_config("methodology.toml")
+    path = DEMO
     assert Rules.read(path) == Rules.of(methodology.parse(path.read_text(encoding="utf-8")))

@@ -120,7 +120,7 @@ class Rules:
         methods, channels = file["methods"], file["channels"]
         aliases = {
             "payment_method": {
-                to_slug(a): to_slug(m) for m in methods for a in methods[m]["aliases"]
+                to_slug(a): to_slug(m) for m in methods for a in methods[m].get("aliases", [])
             },
             "channel": {to_slug(a): to_slug(c) for c in channels for a in channels[c]["aliases"]},
         }

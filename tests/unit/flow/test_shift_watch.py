@@ -1,7 +1,6 @@
 """Detectors of a market: live ahead of final, one number a shift, contributors, keeping."""
 
 import math
-from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -17,12 +16,11 @@ from streams.flow.shift_watch import (
     WatchRecord,
 )
 from streams.index import partials as col
-from streams.index.methodology import parse
 from streams.index.partials import Layout
 from streams.index.shift_budget import ShiftRules
 from streams.index.shift_clock import MICRO
+from tests.support.methodologies import METHODOLOGY
 
-METHODOLOGY = parse((Path(__file__).parents[3] / "config" / "methodology.toml").read_text())
 LAYOUT = Layout(METHODOLOGY.markets["PK"])
 RATE = 20
 

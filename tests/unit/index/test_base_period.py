@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from streams.index.level import BasePeriod
 from streams.index.methodology import MethodologyError, parse
 from streams.index.panes import day_number
-
-TEXT = (Path(__file__).parents[3] / "config/methodology.toml").read_text()
+from tests.support.methodologies import DEMO_TEXT as TEXT
 
 
 def with_base(base: str) -> str:

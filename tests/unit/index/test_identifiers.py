@@ -9,7 +9,8 @@ import pytest
 
 from streams.index.identifiers import CELLS_MAX, RESERVED, WATCHED_MAX
 from streams.index.methodology import MethodologyError, parse
-from streams.settings import Settings, SettingsError, default_config, load_settings
+from streams.settings import Settings, SettingsError, load_settings
+from tests.support.methodologies import DEMO_TEXT
 
 
 def methodology(codes=("PK",), categories=("books",), more="", top="", market=""):
@@ -204,7 +205,7 @@ def test_a_base_in_a_year_that_is_a_slip_of_the_hand_is_refused():
 
 
 def test_the_shipped_methodology_keeps_its_hash():
-    text = default_config("methodology.toml").read_text()
+    text = DEMO_TEXT
     assert parse(text).markets.keys() == tomllib.loads(text)["markets"].keys()
 
 

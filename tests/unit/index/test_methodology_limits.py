@@ -9,9 +9,8 @@ from streams.flow.fold import SourceFold
 from streams.flow.source_state import SourceState
 from streams.index.methodology import MethodologyError, parse
 from streams.index.panes import rfc3339
-from tests.support.flow_harness import ROOT
+from tests.support.methodologies import DEMO_TEXT as TEXT
 
-TEXT = (ROOT / "config/methodology.toml").read_text()
 NOW = 1_790_000_000_000
 
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from streams.index.methodology import MethodologyError, parse
 from streams.index.shift_budget import market_shares, weights
-
-TEXT = (Path(__file__).parents[3] / "config/methodology.toml").read_text()
+from tests.support.methodologies import DEMO_TEXT as TEXT
 
 
 def test_another_budget_needs_no_new_edition():

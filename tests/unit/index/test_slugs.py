@@ -13,11 +13,10 @@ from streams.index.methodology import MethodologyError, parse
 from streams.index.slugs import SLUG_BYTES_MAX, slug
 from streams.index.unicode_words import UNICODE_VERSION, WORD_RANGES
 from tests.support.draws import examples
-from tests.support.flow_harness import ROOT
+from tests.support.methodologies import DEMO_TEXT as TEXT
 from tests.support.reference.rules import to_slug
 from tools.unicode_words import ranges
 
-TEXT = (ROOT / "config/methodology.toml").read_text()
 NAMES = (
     "চাল", "চুল",  # Bengali: rice, hair
     "बाल", "बेल",  # Hindi: hair, a fruit

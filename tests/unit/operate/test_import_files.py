@@ -9,15 +9,14 @@ from pathlib import Path
 import pytest
 from support.olist_files import write_olist
 
-from streams.index import methodology
 from streams.index.events import Rejected, decode_orders, decode_payments
+from streams.index.methodology import parse
 from streams.index.partials import Layout
 from streams.operate.import_files import ImportFilesError, open_source
-from streams.settings import default_config
 from streams.sources.outgoing import head
+from tests.support.methodologies import OLIST, ONLINE_RETAIL
 
 REAL_DATA = Path(__file__).parents[3].parent / "shared" / "data"
-METHODOLOGY = methodology.parse(default_config("methodology.toml").read_text())
 HEADER = "event_id,type,occurred_at,market,order_id,currency,method,amount_minor"
 PAYMENT = "p1,payment.captured,2026-01-01T00:00:00Z,PK,o1,PKR,cod,100"
 
@@ -106,7 +105,7 @@ def test_the_real_olist_data_is_imported_whole():
     orders, payments = valid(events)
     placed = [event for event in orders if event.type == "order.placed"]
     assert sum(len(event.lines) for event in placed) == 22_618
-    category, method, region, _ = Layout(METHODOLOGY.markets["BR"]).labels()
+    category, method, region, _ = Layout(parse(OLIST.read_text()).markets["BR"]).labels()
     unknown = Counter(line.category for e in placed for line in e.lines)
     assert {name for name in unknown if category.get(name)[2]} == {"unknown"}
     assert {e.region for e in placed if region.get(e.region)[2]} == set()
@@ -129,5 +128,5 @@ def test_the_real_online_retail_data_is_imported_but_for_what_is_counted():
     }
     events = list(found.events)
     orders, _ = valid(events)
-    _, _, region, _ = Layout(METHODOLOGY.markets["GB"]).labels()
+    _, _, region, _ = Layout(parse(ONLINE_RETAIL.read_text()).markets["GB"]).labels()
     assert {e.region for e in orders if region.get(e.region)[2]} == {"unspecified"}

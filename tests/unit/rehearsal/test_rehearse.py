@@ -194,12 +194,16 @@ def test_too_short_a_history_and_an_unknown_market_are_said(tmp_path):
     assert run_command(tmp_path).exit_code == 2
 
 
-def test_events_of_another_market_are_named(tmp_path):
+def test_events_of_another_market_or_currency_are_named(tmp_path):
     sales(tmp_path / "orders.csv", 1, lambda _: 1.0)
     text = (tmp_path / "orders.csv").read_text()
-    (tmp_path / "orders.csv").write_text(text.replace(",GB,", ",DE,"))
+    (tmp_path / "orders.csv").write_text(text.replace(",GBP,", ",EUR,"))
     found = run_command(tmp_path, str(tmp_path))
     assert "expected events of GB (methodology.toml), found" in found.stderr
+    (tmp_path / "orders.csv").write_text(text.replace(",GB,", ",DE,"))
+    found = run_command(tmp_path, str(tmp_path))
+    assert found.exit_code == 2
+    assert f"expected a file with the markets of {tmp_path}: 'DE'\n" in found.stderr
 
 
 @pytest.mark.deep

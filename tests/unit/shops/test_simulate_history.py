@@ -12,14 +12,14 @@ import pytest
 
 from streams.index.panes import HOUR_MS
 from streams.index.slugs import slug
-from streams.settings import load_methodology, load_settings
 from streams.shops.simulate_history import Hours, simulated_seeds
 from streams.shops.simulate_options import Outage, ShopOptions
 from streams.shops.simulate_profile import load_profile
 from streams.shops.simulator import Shopfloor
+from tests.support.methodologies import METHODOLOGY
 
 PROFILE = load_profile()
-MARKETS = load_methodology(load_settings(None, {})).markets
+MARKETS = METHODOLOGY.markets
 NOW_MS = 1_795_000_000_000
 OPTIONS = ShopOptions(rate_per_s=10, markets=("PK",), season="flat", lag_scale=0.001).checked(
     PROFILE

@@ -9,19 +9,18 @@ from statistics import median
 import msgspec
 import pytest
 
-from streams.index import methodology
 from streams.index.events import Rejected, decode_orders, decode_payments
 from streams.index.instants import parse_instant
 from streams.index.partials import Layout
 from streams.index.slugs import slug
-from streams.settings import SettingsError, default_config
+from streams.settings import SettingsError, example
 from streams.shops.simulate_market import Curve
 from streams.shops.simulate_options import ShopOptions, parse_outage, parse_shift
 from streams.shops.simulate_profile import load_profile
 from streams.shops.simulator import Shopfloor
+from tests.support.methodologies import METHODOLOGY
 
 PROFILE = load_profile()
-METHODOLOGY = methodology.parse(default_config("methodology.toml").read_text())
 NOON = 1_760_000_400_000  # 2025-10-09T09:00:00Z, a Thursday
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
 
@@ -336,6 +335,6 @@ def test_a_malformed_outage_is_named(text):
 )
 def test_a_profile_that_makes_no_sense_is_refused(tmp_path, change):
     path = tmp_path / "simulator.toml"
-    path.write_text(default_config("simulator.toml").read_text().replace(*change))
+    path.write_text(example("demo", "simulator.toml").read_text().replace(*change))
     with pytest.raises(SettingsError):
         load_profile(path)
