@@ -226,7 +226,9 @@ def test_old_and_unknown_numbers_are_called_so():
     assert old.now.endswith(" (as of 04:38 UTC on 2 Jan, 2 min 10 s before this was written)")
     unknown = said(now=MarketNow(unknown="Redis does not answer (refused)"))
     assert unknown.now == "how it is now is not known: Redis does not answer (refused)"
-    assert unknown.since.endswith("when the alert began to fire: 3 min 45 s before 04:41 UTC on 2 Jan")
+    assert unknown.since.endswith(
+        "when the alert began to fire: 3 min 45 s before 04:41 UTC on 2 Jan"
+    )
 
 
 def test_an_unset_link_is_none():
@@ -337,8 +339,10 @@ PLANNED = BY_ALICE | {"kind": "expected", "until": rfc3339(NOW_MS + 3_600_000), 
         (
             {"verdict": WRONG},
             {"verdict": PLANNED},
-            "Taken back: a false alarm (bob, 09:42 PKT). Expected until 10:41 PKT, says alice: it pages, "
-            "since more was found later.",
+            (
+                "Taken back: a false alarm (bob, 09:42 PKT). Expected until 10:41 PKT, says alice: it "
+                "pages, since more was found later."
+            ),
         ),
         (
             {"notes": [note(0, "a")]},
