@@ -55,7 +55,7 @@ def check_installation() -> Finding:
         Level.WARNING,
         "compiled modules",
         "both",
-        f"without {', '.join(missing)}: correct, but a quarter as fast",
+        f"without {', '.join(missing)}: correct, but a fifth as fast",
         "install a wheel, or a C compiler (and Python's headers) and then ecindex again",
     )
 
