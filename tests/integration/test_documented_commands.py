@@ -49,8 +49,8 @@ STAYS = {
 }
 """Commands that run until they are stopped, and what they print once they are ready."""
 MAY_FIND_SOMETHING = ("show", "doctor", "audit", "dead-letters", "topics", "explain", "rehearse")
-"""Their exit code 1 says that something is wrong with what they looked at (for `rehearse`, a history that
-is too short); 2 is a wrong command."""
+"""Their exit code 1 says that something is wrong with what they looked at (for `rehearse`, a history
+that is too short); 2 is a wrong command."""
 
 
 def test_there_are_commands():
