@@ -23,6 +23,7 @@ from support.command import DEADLINE_S
 from support.documented import PAGES, ROOT, blocks, filled_in, spans
 from support.flow_harness import order, payment
 from support.installation import Installation
+from support.methodologies import OLIST
 from support.olist_files import write_olist
 from support.publications import incident
 
@@ -51,8 +52,9 @@ STAYS = {
     "notify": "/alerts",
 }
 """Commands that run until they are stopped, and what they print once they are ready."""
-MAY_FIND_SOMETHING = ("show", "doctor", "audit", "dead-letters", "topics", "explain")
-"""Their exit code 1 says that something is wrong with what they looked at; 2 is a wrong command."""
+MAY_FIND_SOMETHING = ("show", "doctor", "audit", "dead-letters", "topics", "explain", "rehearse")
+"""Their exit code 1 says that something is wrong with what they looked at (for `rehearse`, a history
+that is too short); 2 is a wrong command."""
 
 
 def test_there_are_commands():
@@ -71,10 +73,11 @@ class Shell:
     def environment(self, line):
         """The test's settings, but for a line that has its own: they would be stronger."""
         own = "--config" in line or line.startswith(("ecindex up", "ecindex demo"))
-        return {
+        files = {"ECINDEX_METHODOLOGY": str(OLIST)} if "rehearse DIR" in line else {}
+        return files | {
             name: value
             for name, value in self._environment.items()
-            if not (own and name.startswith("ECINDEX_"))
+            if not (name in files or (own and name.startswith("ECINDEX_")))
         }
 
     def run(self, line):
