@@ -264,7 +264,10 @@ def _what(incident: PublishedIncident) -> str:
         return f"{noun} {'have' if going else 'had'} all but stopped"
     if incident.state == "returning":
         return f"{noun} look as usual again after {size_words(incident.size.ratio)}"
-    size = incident.now or incident.size
+    now, size = incident.now, incident.size
+    if now is not None and _ms(now.since) >= _ms(incident.began):
+        size = now
+    # Else the last minute is in part from before: a jump x6 that was found at once was "at 143 %".
     verb = "are at" if going else "were at"
     if incident.kind == "drift":
         verb = "have drifted to" if going else "had drifted to"

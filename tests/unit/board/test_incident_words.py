@@ -95,6 +95,17 @@ def test_a_jump_is_sized_by_its_last_minutes_and_what_is_in_excess():
     assert said(incident(jump, measures=measures)).affected == "Nothing else is shifted."
 
 
+def test_a_shift_that_has_just_begun_is_not_sized_by_what_was_before_it():
+    """A jump x6, found after 12 s, was headed "at 143 % of usual": the last minute's ratio."""
+    jump = incident_shift("category", "books", direction=1)
+    jump.start_ms = AS_OF_MS - 20_000
+    jump.interval = RatioInterval(183.0, 38.0, 4.8, 4.2, 5.6)
+    last = RatioInterval(270.0, 189.0, 1.43, 1.25, 1.6)
+    words = said(incident(jump, measures=REPLACE(MEASURES, now=last, now_minutes=1)))
+    assert words.title == "Books (category): orders are at 4.8 times usual"
+    assert words.now == "Now: 270 orders in the last minute, 189 usual."
+
+
 def test_payments_are_called_payments_and_a_shift_taken_back_is_none():
     method = incident_shift("payment_method", "cod")
     assert said(incident(method)).headline == (
