@@ -12,10 +12,17 @@ from support.shop import shop
 from support.watchers import MetricsWatch, RedisWatch, ValuesWatch
 
 
-@pytest.fixture(autouse=True, scope="session")
+@pytest.fixture(autouse=True)
 def _quiet_clients():
-    """Silence the tests' own clients: they log each refused connection, ten lines a second."""
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    """Silence the tests' own clients: they log each refused connection, ten lines a second.
+
+    Only here: what a command says of a refusal it takes from these logs.
+    """
+    logger = logging.getLogger("aiokafka")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    yield
+    logger.setLevel(before)
 
 
 class Bench:

@@ -295,8 +295,9 @@ async def test_a_log_that_nobody_folds_is_a_difference_that_says_who_must_act(in
         await producer.flush()
     began = time.monotonic()
     report = await installed.audit(wait_ms=2_000)
-    assert [each.stage for each in report.differences] == ["progress"]
-    assert "doctor" in report.differences[0].act
+    # A worker that stops may send rows which nobody publishes any more: that is said too.
+    assert {each.stage for each in report.differences} == {"progress"}, report.lines()
+    assert all("doctor" in each.act for each in report.differences)
     assert time.monotonic() - began < 60
 
 

@@ -9,10 +9,12 @@ import msgspec
 import pytest
 from support.flow_harness import order, payment
 from support.installation import Installation
-from support.kafka import delete_topic, read_all
+from support.kafka import committed, delete_topic, read_all
 
 from streams.clock import now_ms
 from streams.publish.http import RELEASE_HEADER
+from streams.settings import load_methodology
+from streams.worker import names
 
 pytestmark = pytest.mark.stack
 
@@ -105,8 +107,17 @@ async def test_dead_letters_of_a_recreated_input_are_listed_and_sent_and_not_tho
         found = await asked(installed, "dead-letters", "list")
         return found["total"] == 2 and found
 
+    async def counted():
+        """A state of the old log is durable: without one there is nothing to accept in the new log."""
+        group = names.app_id(
+            load_methodology(installed.settings).edition, installed.settings.topics.prefix
+        )
+        found = await committed(installed.stack.bootstrap, group, topic)
+        return [found.get(partition) for partition in (0, 1)] == [1, 1]
+
     await reject(b"{")
     await installed.until(listed)
+    await installed.until(counted)
     await delete_topic(installed.stack.bootstrap, topic)
 
     async def made():

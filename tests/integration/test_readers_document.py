@@ -41,7 +41,7 @@ async def floor(redis_url):
 
 
 def test_the_document_has_them():
-    assert len(blocks("sh")) == 1
+    assert len(blocks("sh")) == 2
     assert len(blocks("python")) == 3
 
 

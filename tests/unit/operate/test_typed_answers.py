@@ -15,6 +15,7 @@ from support.documented import (
     filled_in,
     spans,
 )
+from support.methodologies import DEMO
 from support.publications import incident, incident_shift
 from support.shopfloor import shift_record
 from typer.testing import CliRunner
@@ -29,6 +30,7 @@ from streams.index.panes import HOUR_MS
 from streams.publish.incident_records import published_incident
 from streams.publish.incident_words import MarketNaming
 
+ENVIRONMENT = {"ECINDEX_CONFIG": None, "ECINDEX_METHODOLOGY": str(DEMO)}
 STOP = incident()
 UNPAID = incident(incident_shift("payment_failure", "cod", direction=1))
 PK = MarketNaming("Pakistan", "PKR", "Asia/Karachi")
@@ -61,7 +63,7 @@ def typed(monkeypatch):
         monkeypatch.setattr("streams.operate.answering.read_known", lambda *_: known)
         monkeypatch.setattr("streams.operate.answering.sending", lambda _: send)
         monkeypatch.setattr("streams.operate.seeding.send_history", send)
-        done = CliRunner().invoke(app, shlex.split(command)[1:], env={"ECINDEX_CONFIG": None})
+        done = CliRunner().invoke(app, shlex.split(command)[1:], env=ENVIRONMENT)
         assert done.exit_code == 0, f"{command}: {done.output}"
         return sent, done.stdout
 
