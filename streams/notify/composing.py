@@ -64,14 +64,16 @@ _SINCE = re.compile(r" since |: ?(?=\d)")
 
 
 class Lasting(NamedTuple):
-    """From when until when an incident lasts, as far as it is known. UTC epoch ms."""
+    """From when until when an incident lasts, as far as it is known. UTC epoch ms.
+
+    It is over by ``ended_ms``: the evidence of an end takes minutes, and an alert fires on after its cause
+    (``keep_firing_for``).
+    """
 
     began_ms: int | None
     ended_ms: int | None
     estimated: bool
     """True where the detector has estimated the beginning; else it is the first alert's."""
-    exact: bool = False
-    """True where the detector has found the end; else it is the last alert's, minutes later."""
 
 
 _NOT_KNOWN = "how it is now is not known"
@@ -157,12 +159,11 @@ def lasting(
     over = not goes_on and not any(alert.firing for alert in group.alerts)
     ended_ms = max(ended, default=None) if over else None
     if incident is not None:
-        exact_ms = None if incident.over is None else parse_instant(incident.over)
+        over_ms = None if incident.over is None else parse_instant(incident.over)
         return Lasting(
             parse_instant(incident.began),
-            (exact_ms or ended_ms) if over else None,
+            (over_ms or ended_ms) if over else None,
             estimated=True,
-            exact=exact_ms is not None,
         )
     series = series_of(leading(group.alerts))
     shift = None if series is None else now.shifts.get(series)
@@ -222,7 +223,7 @@ def refreshed(
 ) -> Notice:
     """The message of an open incident as it is now."""
     over_ms = None if incident.over is None else parse_instant(incident.over)
-    span = Lasting(parse_instant(incident.began), over_ms, estimated=True, exact=True)
+    span = Lasting(parse_instant(incident.began), over_ms, estimated=True)
     fresh = msgspec.structs.replace(
         notice,
         kind=NoticeKind.REPEATED,
@@ -241,7 +242,6 @@ def unread(notice: Notice, now: MarketNow, now_ms: int, zone: str) -> Notice:
         None if notice.began is None else parse_instant(notice.began),
         None,
         estimated=True,
-        exact=True,
     )
     words = f"{_NOT_KNOWN}: {one_line(why, SENTENCE_MAX // 2)}"
     if notice.now and not notice.now.startswith(_NOT_KNOWN):
@@ -315,9 +315,6 @@ def _since(span: Lasting, now_ms: int, zone: str | None) -> str:
     began = time_words(span.began_ms, zone)
     if span.ended_ms is not None:
         length = duration(span.ended_ms - span.began_ms)
-        if span.exact:
-            return f"{began}; over since {time_words(span.ended_ms)}, after {length}"
-        # An alert fires on for minutes after its cause: keep_firing_for.
         return f"{began}; over by {time_words(span.ended_ms)}, after {length} at most"
     of_alert = "" if span.estimated else ", when the alert began to fire"
     # Never "ago": a mail, and a message that can no longer be edited, are read hours later.

@@ -282,8 +282,9 @@ def _now(incident: PublishedIncident, naming: MarketNaming) -> str:
             f"it was no shift. It had been shown for {shown}."
         )
     if incident.over is not None:
+        # The evidence of an end takes minutes: a jump of six minutes "lasted" ten.
         lasted = duration(max(0, _ms(incident.over) - _ms(incident.began)))
-        return f"Over since {_time(incident, incident.over, naming)}; it lasted {lasted}."
+        return f"Over by {_time(incident, incident.over, naming)}; it lasted {lasted} at most."
     now = incident.now
     if now is None:
         return _unexpected_now(incident)

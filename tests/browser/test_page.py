@@ -378,7 +378,7 @@ async def test_a_link_to_an_incident_opens_its_market_and_its_card(shop, see, ur
     assert "Bangladesh" in await page.title()
     text = await page.inner_text(".incident")
     assert "orders had all but stopped" in text or "orders were at" in text
-    assert "Over since" in text
+    assert "Over by" in text
     assert await page.evaluate("document.activeElement.dataset.id") == over.id
     await page.goto(f"{url}?incident=BD-20200101T0000-up")
     said = "document.querySelector('#announcement').textContent"

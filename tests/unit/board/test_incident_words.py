@@ -62,7 +62,7 @@ def test_what_is_over_is_said_to_be_over():
     over = incident(stopped=True, over_ms=AS_OF_MS)
     words = said(over)
     assert words.headline == "Bangladesh: orders had all but stopped"
-    assert words.now == "Over since 15 Nov 04:13 UTC+06; it lasted 10 min."
+    assert words.now == "Over by 15 Nov 04:13 UTC+06; it lasted 10 min at most."
     assert words.size.startswith("From 15 Nov 04:03 UTC+06 until then: 40 orders")
     assert words.missed.startswith("Missed: 9,760 orders")
     jump = incident_shift("category", "books", direction=1, over_ms=AS_OF_MS)
@@ -143,7 +143,7 @@ def test_what_is_not_0_is_never_said_to_be_0():
 def test_the_length_of_an_incident_is_cut_and_not_rounded_up():
     jump = incident_shift("category", "books", direction=1)
     words = said(incident(jump, over_ms=jump.start_ms + 179_900))
-    assert words.now.endswith("; it lasted 2 min 59 s.")
+    assert words.now.endswith("; it lasted 2 min 59 s at most.")
 
 
 def test_a_count_of_which_nothing_was_expected_is_said():

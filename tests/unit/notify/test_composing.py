@@ -159,12 +159,12 @@ def test_an_incident_that_comes_back_or_is_over_is_not_called_still_so():
     assert back.title == "Pakistan: orders had all but stopped and are coming back"
     assert "Its end is not confirmed yet. (as of 04:40" in back.now
     over = said(alert(firing=False), of=incident(over=rfc3339(NOW_MS - 120_000)))
-    assert over.since.endswith("; over since 04:39 UTC on 2 Jan, after 3 min")
+    assert over.since.endswith("; over by 04:39 UTC on 2 Jan, after 3 min at most")
     assert over.ended == rfc3339(NOW_MS - 120_000)
     assert over.title == "Pakistan: orders had all but stopped"
-    assert over.now == "Over since 2 Jan 09:39 PKT; it lasted 3 min."
+    assert over.now == "Over by 2 Jan 09:39 PKT; it lasted 3 min at most."
     fires_on = said(of=incident(over=rfc3339(NOW_MS)))
-    assert fires_on.now.startswith("Over since 2 Jan 09:41 PKT"), "its alert fires on for minutes"
+    assert fires_on.now.startswith("Over by 2 Jan 09:41 PKT"), "its alert fires on for minutes"
 
 
 def test_a_notification_is_divided_by_cause():

@@ -87,7 +87,7 @@ def test_what_is_wrong_is_said_under_the_headline(width):
         "Missed so far: 9,760 orders (9,741 to 9,771); PKR 9,760",
         f"{stop.id}, evidence 2.5 times",
         "Books (category, PK): 0 orders for 40 s",
-        "Over since 14 Nov 22:13 UTC",
+        "Over by 14 Nov 22:13 UTC",
         "began 22:03 UTC, found 22:07 UTC, sent (slack) 22:08 UTC",
         "Books (category, PK), PK: too restless to be watched within the budget: only a larger",
     ):
