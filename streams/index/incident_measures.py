@@ -90,6 +90,11 @@ class Measures(msgspec.Struct, frozen=True):
     """Events counted in the last ``now_minutes``, whether or not any are expected."""
 
     @property
+    def now_since_ms(self) -> int:
+        """Instant at which the last ``now_minutes`` begin."""
+        return self.until_ms - self.now_minutes * MINUTE_MS
+
+    @property
     def stopped(self) -> bool:
         """True when the leading series has all but stopped."""
         now = self.now

@@ -126,8 +126,10 @@ class Incident(msgspec.Struct):
         """How it stands: ``returning`` is open, but its leading series looks as expected again."""
         if self.over_ms:
             return "withdrawn" if all(shift.withdrawn for shift in self.shifts) else "over"
-        measures = self.measures
-        back = measures is not None and measures.is_back(self.lead.interval)
+        measures, lead = self.measures, self.lead
+        # A jump that was found after half a minute "looked as usual again": by the minute before it.
+        judged = measures is not None and measures.now_since_ms >= lead.start_ms
+        back = judged and measures is not None and measures.is_back(lead.interval)
         return "returning" if back else "open"
 
 

@@ -66,7 +66,7 @@ _SINCE = re.compile(r" since |: ?(?=\d)")
 class Lasting(NamedTuple):
     """From when until when an incident lasts, as far as it is known. UTC epoch ms.
 
-    It is over by ``ended_ms``: the evidence of an end takes minutes, and an alert fires on after its cause
+    It is over by ``ended_ms``: the evidence of an end takes minutes, and alerts fire on after their cause
     (``keep_firing_for``).
     """
 

@@ -15,7 +15,7 @@ from streams.index.formats import json_reader
 from streams.index.incident_measures import Affected, Measures, State
 from streams.index.incidents import WAYS, Incident, IncidentShift, Kind
 from streams.index.operator_answers import EXPECTED, Answer
-from streams.index.panes import MINUTE_MS, rfc3339
+from streams.index.panes import rfc3339
 from streams.index.shift_ratio import RatioInterval
 from streams.index.values import VERSION
 
@@ -238,18 +238,14 @@ def _size(interval: RatioInterval, since_ms: int, until_ms: int) -> IncidentSize
 def _now(measures: Measures | None) -> IncidentSize | None:
     if measures is None or measures.now is None:
         return None
-    return _size(measures.now, _now_since(measures), measures.until_ms)
+    return _size(measures.now, measures.now_since_ms, measures.until_ms)
 
 
 def _now_counted(measures: Measures | None) -> IncidentCount | None:
     if measures is None or measures.now is not None:
         return None
-    since_ms, until_ms = _now_since(measures), measures.until_ms
+    since_ms, until_ms = measures.now_since_ms, measures.until_ms
     return IncidentCount(rfc3339(since_ms), rfc3339(until_ms), measures.now_observed)
-
-
-def _now_since(measures: Measures) -> int:
-    return measures.until_ms - measures.now_minutes * MINUTE_MS
 
 
 def _difference(measures: Measures) -> IncidentDifference:

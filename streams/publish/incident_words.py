@@ -288,6 +288,8 @@ def _now(incident: PublishedIncident, naming: MarketNaming) -> str:
     now = incident.now
     if now is None:
         return _unexpected_now(incident)
+    if _ms(now.since) < _ms(incident.began):
+        return "Now: not known, its first whole minute has not ended."
     count = f"{figure(now.observed)} {counted(incident.dimension)} in {_last(now)}"
     back = " Its end is not confirmed yet." if incident.state == "returning" else ""
     return f"Now: {count}, {figure(now.expected)} usual.{back}"

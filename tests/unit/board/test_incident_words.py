@@ -58,6 +58,22 @@ def test_an_outage_is_said_with_how_it_is_now_what_is_missed_and_who_is_affected
     assert words.evidence == "evidence 2.5 times what pages when it was found"
 
 
+def test_a_jump_of_which_no_whole_minute_has_passed_is_not_called_back_by_the_minute_before():
+    began = incident_shift("category", "books", direction=1, at_ms=AS_OF_MS + 580_000)
+    before = REPLACE(MEASURES, now=RatioInterval(233.0, 282.0, 0.83, 0.7, 0.9))
+    jump = incident(REPLACE(began, interval=JUMP), measures=before)
+    assert began.start_ms == AS_OF_MS - 20_000, "its first whole minute has not ended"
+    assert jump.state == "open"
+    words = said(jump)
+    assert words.title == "Books (category): orders are at 3.6 times usual"
+    assert words.now == "Now: not known, its first whole minute has not ended."
+    after = incident(
+        REPLACE(began, interval=JUMP), measures=REPLACE(before, until_ms=AS_OF_MS + 60_000)
+    )
+    assert after.state == "returning"
+    assert "as usual again" in said(after).title
+
+
 def test_what_is_over_is_said_to_be_over():
     over = incident(stopped=True, over_ms=AS_OF_MS)
     words = said(over)
@@ -103,7 +119,7 @@ def test_a_shift_that_has_just_begun_is_not_sized_by_what_was_before_it():
     last = RatioInterval(270.0, 189.0, 1.43, 1.25, 1.6)
     words = said(incident(jump, measures=REPLACE(MEASURES, now=last, now_minutes=1)))
     assert words.title == "Books (category): orders are at 4.8 times usual"
-    assert words.now == "Now: 270 orders in the last minute, 189 usual."
+    assert words.now == "Now: not known, its first whole minute has not ended."
 
 
 def test_payments_are_called_payments_and_a_shift_taken_back_is_none():
