@@ -109,20 +109,15 @@ def _place(
     arrived_ms: int,
     folded: Folded,
 ) -> None:
-    """Count the shopper of a placed order, and the order in its day.
-
-    An order of its pane's own day is added there in bulk (``SourceState.book``).
-    """
+    """Count the shopper of a placed order, and the order in its day."""
     pane.add_shopper(event.shopper_id)
     remember_mended(source, state, event, arrived_ms)
-    if day_number != pane.day:
-        add_order(pane.booked, event, state)
-        day = state.open_day(day_number, arrived_ms)
-        if day is None:
-            folded.outcomes[DAY_CLOSED] += 1
-            return
-        add_places(day.row, col.PLACED_AT, day_places(event, state))
-        source.touch_day(state, day)
+    day = state.open_day(day_number, arrived_ms)
+    if day is None:
+        folded.outcomes[DAY_CLOSED] += 1
+        return
+    add_places(day.row, col.PLACED_AT, day_places(event, state))
+    source.touch_day(state, day)
     if state.is_before_log(placed_ms) and source.late_orders < LATE_MAX:
         source.note(state, Note(hash_of(key_of(event)), EARLY_NOTE, day_number))
 

@@ -31,7 +31,6 @@ def overflows(
     """Whether the units or sales of the pane, or of any ledger of the day, would pass 63 bits."""
     if source.volume + units + sales <= SUM_MAX:
         return False
-    source.book(state)
     day = state.days.get(day_number)
     held = [(0, 0)]
     if pane is not None:

@@ -77,6 +77,7 @@ cdef enum:                  # what a cell counts; the first four are indices of 
 
 cdef int ORDERS = col.ORDERS
 cdef int CHOSEN = col.CHOSEN
+cdef int PLACED_AT = col.PLACED_AT
 cdef int SHOPPER_ORDERS = col.SHOPPER_ORDERS
 cdef int NEW_KNOWN = col.NEW_KNOWN
 cdef int NEW_SHOPPERS = col.NEW_SHOPPERS
@@ -848,6 +849,7 @@ cdef class PaneSlot:
     """What the loop reads of a Pane."""
 
     cdef object pane
+    cdef object day                 # the pane's own; None until something is added to it in this call
     cdef object ids
     cdef list fresh                 # ids counted in this call, not in pane.order yet
     cdef uint32_t waiting[WAITING_MAX]      # shoppers counted in this call, not in pane.coupons yet
@@ -885,6 +887,14 @@ cdef class PaneSlot:
 cdef inline int add(list row, Py_ssize_t at, int64_t more) except -1:
     if more:
         row[at] = row[at] + more
+    return 0
+
+
+cdef inline int add_placed(list day_row, Py_ssize_t at, Cell* cell) except -1:
+    """Add a cell to the ledger of placed orders of a place of the day."""
+    add(day_row, at + PLACED_AT, cell.orders)
+    add(day_row, at + PLACED_AT + 1, cell.units)
+    add(day_row, at + PLACED_AT + 2, cell.sales)
     return 0
 
 
@@ -954,6 +964,7 @@ cdef class PlainOrders:
             return -1
         slot = PaneSlot()
         slot.pane = pane
+        slot.day = None
         slot.ids = pane.ids
         slot.fresh = []
         slot.waiting_count = 0
@@ -1000,8 +1011,20 @@ cdef class PlainOrders:
             market.columns[label] = market.state.labels[0].get(self.labels.texts[label])[0]
         return market.columns[label]
 
+    cdef list day_row(self, PaneSlot slot):
+        """Row of the pane's own day, whose orders are all that this half folds.
+
+        The day is open: the grace of a pane is a day at most, that of a day one at least.
+        """
+        cdef object state = slot.market.state
+        if slot.day is None:
+            slot.day = state.days.get(slot.pane.day) or state.new_day(slot.pane.day)
+            if slot.day.flags != BOTH:
+                self.source.touch_day(state, slot.day)
+        return slot.day.row
+
     cdef int settle(self) except -1:
-        """Add the sums of the cells to the panes, and empty the cells."""
+        """Add the sums of the cells to the panes and their days, and empty the cells."""
         cdef Cell* cell
         cdef PaneSlot slot
         cdef uint64_t label
@@ -1026,12 +1049,15 @@ cdef class PlainOrders:
                 add(row, ORDERS, cell.orders)
                 add(row, ORDERS + 1, cell.units)
                 add(row, ORDERS + 2, cell.sales)
+                add_placed(self.day_row(slot), 0, cell)
             elif kind == SHOPPERS:
                 add(row, SHOPPER_ORDERS, cell.orders)
                 add(row, NEW_KNOWN, cell.units)
                 add(row, NEW_SHOPPERS, cell.sales)
             elif kind != METHOD or label:
-                at, _, unknown = slot.market.state.labels[kind].get(texts[label])
+                at, day_at, unknown = slot.market.state.labels[kind].get(texts[label])
+                if day_at >= 0:
+                    add_placed(self.day_row(slot), day_at, cell)
                 add(row, at, cell.orders)
                 add(row, at + 1, cell.units)
                 add(row, at + 2, cell.sales)
@@ -1110,7 +1136,7 @@ cdef class PlainOrders:
             if arrived_ms > market.watermark_ms:
                 market.watermark_ms = arrived_ms
                 if arrived_ms >= market.next_close_ms:
-                    # Closing may remove panes, and books what is in the cells of the others.
+                    # Closing may remove panes, and their days, that the cells still add to.
                     state = market.state
                     self.leave()
                     self.source.close(state)

@@ -53,7 +53,7 @@ class SourceState:
         self.sp = sp
         self.methodology = methodology
         self.payments = payments
-        """Whether its records are payments. For orders the day book must be brought up to the panes."""
+        """Whether its records are payments."""
         self.through = -1
         """Last offset included; -1 before the first."""
         self.markets = {
@@ -139,42 +139,10 @@ class SourceState:
         if note.kind == REFUSED_NOTE:
             state.note_refused(note)
 
-    def book(self, state: MarketState) -> None:
-        """Bring the day book up to the panes: placed orders of their own day are added in bulk.
-
-        Adding each order to both books costs a fold a fifth of its speed. The difference between a
-        pane's row and what was booked of it gives the same sums. Their day is open: the grace of a pane
-        is a day at most, that of a day one at least.
-        """
-        for pane in state.unbooked.values():
-            row, booked = pane.row, pane.booked
-            if row == booked:
-                continue
-            added = [
-                (day_column, row[column] - booked[column])
-                for column, day_column in state.layout.placed_columns
-                if row[column] != booked[column]
-            ]
-            pane.booked = row[:]
-            if not added:
-                continue  # cancellations and refunds: they went to their orders' days at once
-            # Not ``open_day``: this booking may be caused by the very arrival that closes the day.
-            day = state.days.get(pane.day) or state.new_day(pane.day)
-            for day_column, value in added:
-                day.row[day_column] += value
-            self.touch_day(state, day)
-        # A pane is entered here only when its flags are set. One that still has both flags will not be
-        # entered again, so it must stay.
-        state.unbooked = {
-            start: pane for start, pane in state.unbooked.items() if pane.flags == BOTH
-        }
-
     def close(self, state: MarketState) -> None:
         """Drop the slots that the market's watermark or floor has closed."""
-        self.book(state)
         panes, forgotten = state.close()
         for pane in panes:
-            state.unbooked.pop(pane.start_ms, None)
             # The row stays referenced by ``_touched`` until it was sent; its ids are useless now.
             self.held_ids -= len(pane.order)
             self._new_ids -= len(pane.order) - pane.saved
@@ -199,8 +167,6 @@ class SourceState:
     def touch_pane(self, state: MarketState, pane: Pane) -> None:
         """Note that a pane changed."""
         self._touch(SlotKey(state.code, LIVE, pane.start_ms), pane)
-        if not self.payments:
-            state.unbooked[pane.start_ms] = pane
 
     def touch_day(self, state: MarketState, day: Day) -> None:
         """Note that a day changed."""
@@ -215,8 +181,6 @@ class SourceState:
 
     def take_touched(self, flag: int) -> dict[SlotKey, Pane | Day]:
         """Return the slots touched since the last call with this flag, and forget them."""
-        for state in self.markets.values():
-            self.book(state)
         touched = self._touched[flag]
         self._touched[flag] = {}
         for slot in touched.values():
@@ -266,8 +230,6 @@ class SourceState:
     def take_touched_days(self) -> dict[SlotKey, Pane | Day]:
         """Return the days touched since their last partial."""
         self._days_taken = self._as_of_days()
-        for state in self.markets.values():
-            self.book(state)
         touched = self._touched[PARTIAL]
         taken = {key: slot for key, slot in touched.items() if key.book == DAY}
         for key, slot in taken.items():
@@ -278,12 +240,6 @@ class SourceState:
     def pending_days_close_ms(self) -> int:
         """Return when (ms) the first day closes whose row was not sent since it changed."""
         ends = [slot.end_ms for slot in self._touched[PARTIAL].values() if isinstance(slot, Day)]
-        for state in self.markets.values():
-            ends += [
-                state.local_days.end_ms(pane.day)
-                for pane in state.unbooked.values()
-                if pane.row != pane.booked
-            ]
         return min(ends, default=FOREVER_MS) + self.methodology.day_grace_ms
 
     @property
@@ -371,7 +327,6 @@ class SourceState:
         if key.book == LIVE:
             pane = state.open_pane(key.slot)
             pane.row = row[:]
-            pane.booked = row[:]  # a checkpoint is taken when the books agree
             pane.sketch = sketch
         else:
             state.new_day(key.slot).row = row[:]

@@ -58,16 +58,15 @@ class Pane:
     """An open pane: its row and the ids counted in it, in the order of the log."""
 
     __slots__ = (
-        "booked", "cold_hits", "coupons", "day", "flags", "ids", "late_from_ms", "order", "row", "saved",
+        "cold_hits", "coupons", "day", "flags", "ids", "late_from_ms", "order", "row", "saved",
         "sketch", "start_ms",
     )  # fmt: skip
 
     def __init__(self, start_ms: int, width: int) -> None:
         self.start_ms = start_ms
         self.row: Row = [0] * width
-        self.booked: Row = self.row[:]
-        """The part of ``row`` that the day book has already, or must not get from here."""
         self.day = 0
+        """Number of the local day in which the pane begins: that of an order placed now."""
         self.late_from_ms = 0
         self.order = array("Q")
         self.ids: set[int] | None = set()
@@ -143,7 +142,7 @@ class MarketState:
     __slots__ = (
         "begins_ms", "code", "currency", "day_grace_ms", "days", "doubts", "floor_ms", "grace_ms",
         "labels", "layout", "local_days", "next_close_ms", "out_of_order_ms", "pane_ms", "panes",
-        "refused", "refused_quick", "remembered", "unbooked", "warm_panes", "watermark_ms",
+        "refused", "refused_quick", "remembered", "warm_panes", "watermark_ms",
     )  # fmt: skip
 
     def __init__(self, market: Market, methodology: Methodology) -> None:
@@ -174,8 +173,6 @@ class MarketState:
         """Filter for the compiled half: the bit of each refused order, by its ``quick_hash``."""
         self.next_close_ms = NEVER_MS  # so that the first arrival closes nothing, but is noted
         self.warm_panes: list[Pane] = []
-        self.unbooked: dict[int, Pane] = {}
-        """Panes whose row holds placed orders that the day book does not have yet."""
 
     def open_pane(self, start_ms: int) -> Pane:
         """Create the pane; the caller has checked the limit."""

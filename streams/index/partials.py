@@ -8,9 +8,8 @@ them for every event. ``Layout`` says what each column means; it is part of the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
 
 from streams.index.methodology import OTHER, Market
 from streams.index.slugs import slug
@@ -124,27 +123,6 @@ class Layout:
         self.day_category = Block(DAY_TOTALS, DAY_CATEGORY_WIDTH, market.categories)
         self.day_method = Block(self.day_category.end, DAY_METHOD_WIDTH, market.methods)
         self.day_width = self.day_method.end
-
-    @cached_property
-    def placed_columns(self) -> tuple[tuple[int, int], ...]:
-        """(live column, day column) of everything that a placed order adds to both books."""
-        return tuple(self._placed_columns())
-
-    def _placed_columns(self) -> Iterator[tuple[int, int]]:
-        for offset in (0, 1, 2):
-            yield offset, PLACED_AT + offset
-        for index in range(len(self.market.categories)):
-            for offset in (0, 1, 2):
-                yield (
-                    self.category.base + CATEGORY_WIDTH * index + offset,
-                    self.day_category.base + DAY_CATEGORY_WIDTH * index + offset,
-                )
-        for index in range(len(self.market.methods)):
-            for offset in (0, 1, 2):
-                yield (
-                    self.method.base + METHOD_WIDTH * index + offset,
-                    self.day_method.base + DAY_METHOD_WIDTH * index + offset,
-                )
 
     def labels(self) -> tuple[Labels, Labels, Labels, Labels]:
         """Look-ups for (category, payment method, region, channel)."""
