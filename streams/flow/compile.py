@@ -25,7 +25,7 @@ from streams.flow.market_shifts import decode_shifts
 from streams.flow.merged import DAY_KIND, LENGTH_MS, Merged, decode_merged, encode_merged
 from streams.flow.own_records import UNREADABLE, OwnRecordError, place, reading
 from streams.flow.publication import Publication
-from streams.flow.state import NEVER_MS
+from streams.flow.state import LIVE, NEVER_MS
 from streams.flow.topic_progress import better_mark
 from streams.flow.vintages import decode_vintage, encode_vintage, held_of
 from streams.flow.wire import (
@@ -41,7 +41,6 @@ from streams.flow.wire import (
     partition_of,
 )
 from streams.index.methodology import Methodology
-from streams.index.partials import from_wire
 
 FENCE_KIND = "f"
 VINTAGE_KIND = "e"
@@ -316,9 +315,8 @@ class PartitionCompile:
         if market is None or record.edition != self.methodology.edition:
             self._foreign_records += 1
             return
-        layout = market.ledger.layout
-        width = layout.live_width if parsed.slot.book == "live" else layout.day_width
-        row = from_wire(record.row, width)
+        members = market.ledger.members
+        row = (members.live if parsed.slot.book == LIVE else members.day)(record.row)
         offset = chunk.offset_at(position)
         market.ledger.apply_row(
             parsed.slot,

@@ -6,7 +6,7 @@ adds the difference to the day, so that it does not matter in which order they c
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Mapping
 from typing import TypeVar
 
 from streams.flow.admission import DAY_CLOSED, REPEATED, UNMATCHED, UNREMEMBERED
@@ -16,27 +16,33 @@ from streams.flow.remembered import (
     COUNTED_NOTES,
     REFUNDED_NOTE,
     REFUSED_NOTE,
-    WHOLE_ORDER,
+    WHOLE,
     Item,
     Note,
+    Place,
     corrections_of,
     hash_of,
+    hash_of_label,
     lines_digest,
     notes_of,
     refund_key,
 )
+from streams.flow.rows import CORRECTED_PART, WAITING_PART
 from streams.flow.set_aside import Folded
 from streams.flow.source_state import SourceState
-from streams.flow.state import MarketState
+from streams.flow.state import Day, MarketState
 from streams.index import partials as col
 from streams.index.event_types import SUM_MAX, OrderEvent
-from streams.index.partials import Row
+from streams.index.known_labels import KnownLabels
+from streams.index.label_rows import CANCELLED, CATEGORY, METHOD, REFUNDED, item
 
 ARTICLES_MAX = 16
 """Articles that a correction is remembered by; one with more is remembered by category, without skus."""
 
-Taken = dict[int, list[int]]
-"""Column of (ledger, place) in a day's row -> [orders, units, sales]."""
+Taken = dict[tuple[int, Place], list[int]]
+"""(ledger, place) -> [orders, units, sales], by what was said."""
+Changes = dict[tuple[int, int], list[int]]
+"""(first column of a place in a day's row, ledger) -> [orders, units, sales]."""
 Sums = tuple[int, int]
 """(units, sales)."""
 Key = TypeVar("Key", bound=Hashable)
@@ -66,17 +72,16 @@ def correct(
     if waits:
         known += waiting
     of_day = [note for note in known if note.day == day_number]
-    new = _note(event, state, order, day_number)._replace(waits=waits)
+    new = _note(event, state.labels, order, day_number)._replace(waits=waits)
     outcome = UNMATCHED if waits else REPEATED
-    if any(WHOLE_ORDER in note.items for note in known) or any(
-        note.kind == new.kind == REFUNDED_NOTE and note.key == new.key for note in known
-    ):
+    if any(note.kind == new.kind == REFUNDED_NOTE and note.key == new.key for note in known):
         return outcome
     if not waits and not kinds & COUNTED_NOTES and state.is_before_log(placed_ms):
         return UNMATCHED
     elsewhere = [note for note in known if note.day != day_number and note.kind == CANCELLED_NOTE]
     before = taken(of_day, elsewhere) if of_day else {}
-    changed = _difference(taken([*of_day, new], elsewhere), before)
+    after = taken([*of_day, new], elsewhere)
+    changed = _difference(after, before)
     full = source.corrections >= CORRECTIONS_MAX
     if not changed:
         # A refund that was told without its name before; told by another name it is another refund.
@@ -84,10 +89,12 @@ def correct(
         if unnamed and new.key != new.digest and not full:
             _keep(source, state, new, of_day)
         return outcome
-    if not waits:
-        _change(source, state, day_number, changed)
     # What takes something back must not do it twice, so it is always remembered.
     unkept = full and (waits or all(each >= 0 for sums in changed.values() for each in sums))
+    if not (waits and unkept):
+        _admit(source, state, day_number, event)
+    if not waits:
+        _change(source, state, day_number, before, after)
     if not unkept:
         _keep(source, state, new, of_day)
     if waits:
@@ -111,18 +118,20 @@ def count_waiting(
             note for note in counted if note.day != day_number and note.kind == CANCELLED_NOTE
         ]
         counted += new
-        changed = _difference(taken([*of_day, *new], elsewhere), taken(of_day, elsewhere))
         if state.day_is_closed(day_number, arrived_ms):
             continue
         day = state.days.get(day_number) or state.new_day(day_number)
-        row = day.row[:]
-        _add(row, changed, 0)
-        _add(row, _difference({}, taken(new, [])), col.WAITING_AT)
-        if max(row) > SUM_MAX:
-            continue
-        day.row = row
-        source.volume = max(source.volume, *row)
         source.touch_day(state, day)
+        before, after = taken(of_day, elsewhere), taken([*of_day, *new], elsewhere)
+        waited = taken(new, [])
+        changes = _difference(_columns(day, after), _columns(day, before))
+        changes |= _difference({}, _columns(day, waited, col.WAITING_AT))
+        if _overflow(day, changes):
+            continue
+        _add(day, changes)
+        _note_sets(day, before, after, CORRECTED_PART)
+        _note_sets(day, waited, {}, WAITING_PART)
+        source.volume = max(source.volume, *day.row.numbers)
 
 
 def _keep(source: SourceState, state: MarketState, new: Note, of_day: list[Note]) -> None:
@@ -133,18 +142,74 @@ def _keep(source: SourceState, state: MarketState, new: Note, of_day: list[Note]
     """
     source.note(state, new)
     if new.waits:
-        before = [note for note in of_day if note.waits]
-        changed = _difference(taken([*before, new], []), taken(before, []))
-        _change(source, state, new.day, changed, col.WAITING_AT)
+        waiting = [note for note in of_day if note.waits]
+        before, after = taken(waiting, []), taken([*waiting, new], [])
+        _change(source, state, new.day, before, after, WAITING_PART)
+
+
+def _admit(source: SourceState, state: MarketState, day_number: int, event: OrderEvent) -> None:
+    """Give the labels that a correction names their columns in the row of its day."""
+    day = state.days.get(day_number) or state.new_day(day_number)
+    for line in event.lines:
+        day.row.column(CATEGORY, state.labels.get(line.category))
+    if event.payment_method:
+        day.row.column(METHOD, state.labels.get(event.payment_method))
+    source.touch_day(state, day)
 
 
 def _change(
-    source: SourceState, state: MarketState, day_number: int, changed: Taken, part: int = 0
+    source: SourceState,
+    state: MarketState,
+    day_number: int,
+    before: Taken,
+    after: Taken,
+    part: int = CORRECTED_PART,
 ) -> None:
-    if changed:
-        day = state.days.get(day_number) or state.new_day(day_number)
-        _add(day.row, changed, part)
-        source.touch_day(state, day)
+    if before == after:
+        return
+    day = state.days.get(day_number) or state.new_day(day_number)
+    ledgers_at = col.WAITING_AT if part == WAITING_PART else 0
+    _add(day, _difference(_columns(day, after, ledgers_at), _columns(day, before, ledgers_at)))
+    _note_sets(day, before, after, part)
+    source.touch_day(state, day)
+
+
+def _columns(day: Day, found: Taken, ledgers_at: int = 0) -> Changes:
+    """Return what was taken by the columns of a day's row.
+
+    Labels for which the row has no room are one there, ``MORE``: an order is taken from it once.
+    """
+    columns: Changes = {}
+    for (ledger, (dimension, label)), sums in found.items():
+        place_at = 0 if dimension < 0 else day.column_of(dimension, label)
+        held = columns.setdefault((place_at + ledgers_at, ledger), [0, 0, 0])
+        held[0] = max(held[0], sums[0])
+        held[1] += sums[1]
+        held[2] += sums[2]
+    for (at, ledger), sums in columns.items():
+        if ledger == col.REFUNDED_AT and (at, col.CANCELLED_AT) in columns:
+            sums[0] = 0
+    return columns
+
+
+def _note_sets(day: Day, before: Taken, after: Taken, part: int) -> None:
+    """Move an order from the labels it was taken from before to those it is taken from now."""
+    for dimension in (CATEGORY, METHOD):
+        old, new = (_items(day, found, dimension) for found in (before, after))
+        if old != new:
+            day.row.note_set(part, old, -1)
+            day.row.note_set(part, new)
+
+
+def _items(day: Day, found: Taken, dimension: int) -> set[int]:
+    """Return the items of a label set: the labels from which an order was taken, and how."""
+    tags: dict[int, int] = {}
+    for (ledger, (of, label)), (orders, _, _) in found.items():
+        if of == dimension and orders:
+            column = day.column_of(dimension, label)
+            if ledger == col.CANCELLED_AT or column not in tags:
+                tags[column] = CANCELLED if ledger == col.CANCELLED_AT else REFUNDED
+    return {item(column, tag) for column, tag in tags.items()}
 
 
 def taken(notes: list[Note], elsewhere: list[Note]) -> Taken:
@@ -164,29 +229,30 @@ def taken(notes: list[Note], elsewhere: list[Note]) -> Taken:
         refunds = [note for note in refunds if note.key != note.digest or note.digest not in named]
     found: Taken = {}
     apart = {place for note in elsewhere for place in note.places}
-    for place in {0, *(note.method for note in cancels)} if cancels else ():
-        largest = _largest(note for note in cancels if place in (0, note.method))
-        _take(found, col.CANCELLED_AT + place, place not in apart, largest.values())
-        for at, sums in largest.items() if place == 0 else ():
-            _take(found, col.CANCELLED_AT + at, at not in apart, [sums])
+    methods: set[Place] = {(METHOD, note.method) for note in cancels if note.method}
+    for place in {WHOLE, *methods} if cancels else ():
+        largest = _largest(note for note in cancels if place in (WHOLE, (METHOD, note.method)))
+        _take(found, col.CANCELLED_AT, place, apart, largest.values())
+        for label, sums in largest.items() if place == WHOLE else ():
+            _take(found, col.CANCELLED_AT, (CATEGORY, label), apart, [sums])
     apart |= {place for note in cancels for place in note.places}
     for note in _without(refunds, [*elsewhere, *cancels]):
         all_sums = [(item.units, item.sales) for item in note.items]
-        for place in {0, note.method}:
-            _take(found, col.REFUNDED_AT + place, place not in apart, all_sums)
-        for item, sums in zip(note.items, all_sums, strict=True):
-            _take(found, col.REFUNDED_AT + item.at, item.at not in apart, [sums])
+        for place in (WHOLE, (METHOD, note.method)) if note.method else (WHOLE,):
+            _take(found, col.REFUNDED_AT, place, apart, all_sums)
+        for each, sums in zip(note.items, all_sums, strict=True):
+            _take(found, col.REFUNDED_AT, (CATEGORY, each.category), apart, [sums])
     return found
 
 
 def _without(notes: list[Note], cancels: list[Note]) -> list[Note]:
     """Return corrections without what cancels have taken; one of which nothing is left is left out."""
-    gone = [item for note in cancels for item in note.items]
+    gone = [each for note in cancels for each in note.items]
     if not gone:
         return notes
     found = []
     for note in notes:
-        left = tuple(item for item in note.items if not any(map(item.is_like, gone)))
+        left = tuple(each for each in note.items if not any(map(each.is_like, gone)))
         if left or not note.items:
             found.append(note._replace(items=left))
     return found
@@ -197,21 +263,22 @@ def _largest(cancels: Iterable[Note]) -> dict[int, Sums]:
     by_category: dict[int, Sums] = {}
     by_sku: dict[tuple[int, int], Sums] = {}
     for note in cancels:
-        _widen(by_category, _sums((item.at, item) for item in note.items))
-        _widen(by_sku, _sums(((item.at, item.sku), item) for item in note.items if item.sku))
+        _widen(by_category, _sums((each.category, each) for each in note.items))
+        named = (each for each in note.items if each.sku)
+        _widen(by_sku, _sums(((each.category, each.sku), each) for each in named))
     together: dict[int, Sums] = {}
-    for (at, _), (units, sales) in by_sku.items():
-        more = together.get(at, (0, 0))
-        together[at] = units + more[0], sales + more[1]
+    for (category, _), (units, sales) in by_sku.items():
+        more = together.get(category, (0, 0))
+        together[category] = units + more[0], sales + more[1]
     _widen(by_category, together)
     return by_category
 
 
 def _sums(items: Iterable[tuple[Key, Item]]) -> dict[Key, Sums]:
     found: dict[Key, Sums] = {}
-    for key, item in items:
+    for key, each in items:
         units, sales = found.get(key, (0, 0))
-        found[key] = units + item.units, sales + item.sales
+        found[key] = units + each.units, sales + each.sales
     return found
 
 
@@ -221,15 +288,17 @@ def _widen(found: dict[Key, Sums], more: dict[Key, Sums]) -> None:
         found[key] = max(held[0], units), max(held[1], sales)
 
 
-def _take(found: Taken, at: int, order: bool, sums: Iterable[Sums]) -> None:  # noqa: FBT001
-    held = found.setdefault(at, [0, 0, 0])
-    held[0] = int(order)
+def _take(
+    found: Taken, ledger: int, place: Place, apart: set[Place], sums: Iterable[Sums]
+) -> None:
+    held = found.setdefault((ledger, place), [0, 0, 0])
+    held[0] = int(place not in apart)
     for units, sales in sums:
         held[1] += units
         held[2] += sales
 
 
-def _difference(after: Taken, before: Taken) -> Taken:
+def _difference(after: Mapping[Key, list[int]], before: Mapping[Key, list[int]]) -> dict[Key, list[int]]:
     nothing = [0, 0, 0]
     found = {
         at: [
@@ -241,29 +310,38 @@ def _difference(after: Taken, before: Taken) -> Taken:
     return {at: sums for at, sums in found.items() if any(sums)}
 
 
-def _add(row: Row, changed: Taken, part: int) -> None:
-    for at, sums in changed.items():
-        for offset, more in enumerate(sums, part + at):
-            row[offset] += more
+def _overflow(day: Day, changes: Changes) -> bool:
+    numbers = day.row.numbers
+    return any(
+        numbers[offset] + more > SUM_MAX
+        for (at, ledger), sums in changes.items()
+        for offset, more in enumerate(sums, at + ledger)
+    )
 
 
-def _note(event: OrderEvent, state: MarketState, order: int, day_number: int) -> Note:
+def _add(day: Day, changes: Changes) -> None:
+    numbers = day.row.numbers
+    for (at, ledger), sums in changes.items():
+        for offset, more in enumerate(sums, at + ledger):
+            numbers[offset] += more
+
+
+def _note(event: OrderEvent, labels: KnownLabels, order: int, day_number: int) -> Note:
     """Return what a correction says: its items, each line of one sku and category together."""
-    category, methods, _, _ = state.labels
     sums: dict[tuple[int, int, bool], Sums] = {}
     for line in event.lines:
         sku = hash_of(line.sku) if line.sku else 0
-        which = sku, category.get(line.category)[1], bool(line.category)
+        which = sku, hash_of_label(labels.get(line.category)), bool(line.category)
         units, sales = sums.get(which, (0, 0))
         units += line.quantity
         sums[which] = units, sales + line.quantity * line.unit_price_minor
     if len(sums) > ARTICLES_MAX:
         by_category: dict[tuple[int, int, bool], Sums] = {}
-        for (_, at, named), (units, sales) in sums.items():
-            more = by_category.get((0, at, named), (0, 0))
-            by_category[0, at, named] = units + more[0], sales + more[1]
+        for (_, category, named), (units, sales) in sums.items():
+            more = by_category.get((0, category, named), (0, 0))
+            by_category[0, category, named] = units + more[0], sales + more[1]
         sums = by_category
-    method = methods.get(event.payment_method)[1] if event.payment_method else 0
+    method = hash_of_label(labels.get(event.payment_method)) if event.payment_method else 0
     items = tuple(Item(*which, *found) for which, found in sums.items())
     if event.type == "order.cancelled":
         return Note(order, CANCELLED_NOTE, day_number, method=method, items=items)

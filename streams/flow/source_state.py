@@ -38,9 +38,10 @@ from streams.flow.state import (
     SlotKey,
 )
 from streams.index.event_types import OrderEvent, PaymentEvent
+from streams.index.known_labels import KnownLabels
+from streams.index.label_rows import LabelRow
 from streams.index.methodology import Methodology
 from streams.index.panes import DAY_MS
-from streams.index.partials import Row
 
 BOTH = CHECKPOINT | PARTIAL
 """Flags of a slot that the next checkpoint and the next partials hold: nothing is left to note."""
@@ -56,8 +57,10 @@ class SourceState:
         """Whether its records are payments."""
         self.through = -1
         """Last offset included; -1 before the first."""
+        labels = KnownLabels()
         self.markets = {
-            code: MarketState(market, methodology) for code, market in methodology.markets.items()
+            code: MarketState(market, methodology, labels)
+            for code, market in methodology.markets.items()
         }
         self.admission = Admission(methodology)
         self.volume = 0
@@ -319,18 +322,21 @@ class SourceState:
         for code, doubted in doubts.items():
             self.markets[code].doubts = list(doubted)
 
-    def restore_slot(self, key: SlotKey, row: Row, sketch: bytes) -> None:
-        """Restore a slot from a checkpoint unless it was closed, by what ``restore_progress`` set."""
+    def restore_slot(self, key: SlotKey, row: LabelRow, sketch: bytes) -> None:
+        """Restore a slot from a checkpoint unless it was closed, by what ``restore_progress`` set.
+
+        The slot takes the row over, and adds to it.
+        """
         state = self.markets[key.market]
         if state.is_closed(key):
             return
         if key.book == LIVE:
             pane = state.open_pane(key.slot)
-            pane.row = row[:]
+            pane.row = row
             pane.sketch = sketch
         else:
-            state.new_day(key.slot).row = row[:]
-        self.volume = max(self.volume, *row)
+            state.new_day(key.slot).row = row
+        self.volume = max(self.volume, *row.numbers)
 
     def restore_notes(self, key: SlotKey, words: array[int]) -> tuple[int, int] | None:
         """Restore notes; return the range they take in their slot, None when it was closed."""

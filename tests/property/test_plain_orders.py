@@ -521,7 +521,7 @@ def test_labels_of_one_column_count_an_order_once_and_sums_add_up():
     assert outcomes == {"accepted": 3, "duplicate": 2}
     state = compiled.source.markets["PK"]
     (pane,), (day,) = state.panes.values(), state.days.values()
-    assert pane.row[:3] == day.row[:3] == [3, 18, 3 * (2 * 150 + 3 * 99)]
+    assert pane.row.numbers[:3] == day.row.numbers[:3] == [3, 18, 3 * (2 * 150 + 3 * 99)]
 
 
 @examples(300)
