@@ -1,7 +1,7 @@
 """What one event adds to the rows of its slots: the definition that compiled code must equal.
 
-``plain_orders.pyx`` repeats ``add_order`` and ``add_placed`` for the most common form of event. A property
-test holds the two equal.
+``plain_orders.pyx`` repeats ``add_order`` and ``add_placed`` for the most common form of event. A
+property test holds the two equal.
 """
 
 from __future__ import annotations

@@ -64,8 +64,8 @@ DAY_BOOK = Book(
 class PackedRow(msgspec.Struct, array_like=True):
     """A row as it is stored: its nonzero numbers, its labels in their order, its label sets.
 
-    ``labels``: the number of the dimension as one digit, then the text. ``sets``: of each the orders that
-    name it, then the set.
+    ``labels``: the number of the dimension as one digit, then the text. ``sets``: of each the orders
+    that name it, then the set.
     """
 
     numbers: list[int | str]

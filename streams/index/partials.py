@@ -2,8 +2,8 @@
 
 A row of the live book (by ``occurred_at``) and a row of the day book (by ``placed_at``) are plain sums,
 so merging is addition, in any order and any grouping. ``Layout`` says what each column means; it is part
-of the methodology's hash (``ROW_FORMAT``). Rows of level 1 count by label (``label_rows``), with the same
-totals and the same columns of each label.
+of the methodology's hash (``ROW_FORMAT``). Rows of level 1 count by label (``label_rows``), with the
+same totals and the same columns of each label.
 """
 
 from __future__ import annotations
