@@ -57,8 +57,12 @@ LIVE_BOOK = Book(
     col.UNCERTAIN,
 )
 DAY_BOOK = Book(
-    col.DAY_TOTALS, (col.DAY_CATEGORY_WIDTH, col.DAY_METHOD_WIDTH), 4_096, col.DAY_UNCERTAIN
+    col.DAY_TOTALS,
+    (col.DAY_CATEGORY_WIDTH, col.DAY_METHOD_WIDTH, col.DAY_PLACED_WIDTH, col.DAY_PLACED_WIDTH),
+    4_096,
+    col.DAY_UNCERTAIN,
 )
+"""Regions and channels have no ledgers: of each label the orders that were placed are counted."""
 
 
 class PackedRow(msgspec.Struct, array_like=True):

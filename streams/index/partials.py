@@ -41,6 +41,7 @@ DAY_TOTALS = 32
 DAY_CATEGORY_WIDTH = 18
 DAY_METHOD_WIDTH = 23  # eighteen as for a category, by chosen method; then the five of payments
 DAY_METHOD_PAYMENTS_AT = 18
+DAY_PLACED_WIDTH = 1  # of a region or channel in a label row: orders placed, in time
 
 Row = list[int]
 _WIDE = 2**63
