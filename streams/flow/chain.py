@@ -20,12 +20,17 @@ import msgspec
 
 from streams.flow.chunk import SourcePartition
 from streams.flow.own_records import reading
-from streams.flow.remembered import Remembered, from_format_2
+from streams.flow.remembered import Remembered
 from streams.flow.source_state import SourceState
 from streams.flow.state import CHECKPOINT, LIVE, ORDERS, Day, Pane, SlotKey
-from streams.index.formats import numbered_decoder, numbered_encoder
+from streams.index.formats import (
+    RAISE_EDITION,
+    OlderFormatError,
+    numbered_decoder,
+    numbered_encoder,
+)
 from streams.index.indices import SOURCES
-from streams.index.partials import Row, from_wire, to_wire
+from streams.index.label_rows import DAY_BOOK, LIVE_BOOK, LabelRow, PackedRow, unpacked
 from streams.index.shoppers import NOBODY
 
 CHAIN_LENGTH = 128
@@ -35,15 +40,9 @@ LENGTH_MAX_FACTOR = 4
 """At this many times the length, the oldest record is retired however much of it still lives."""
 RETIRED_PER_FLUSH = 2
 RECORD_BYTES_MAX = 900 * 1024
-RAISE_EDITION = (
-    "raise `edition` in methodology.toml, run `ecindex topics create` and restart the workers; the new "
-    "edition folds what the logs hold now"
-)
 NEW_EDITION = f"checkpoints cannot be continued over another log: {RAISE_EDITION}"
 """What fixes a topic that was recreated or repartitioned, or whose log ends before the state."""
 _ROW_BYTES_GUESS = 400
-_NOTES_OF_ITEMS = 3
-"""Format of checkpoints since which corrections are remembered by what they take of each article."""
 _SLOT_BYTES = 40
 """Bytes that a row takes in a record beside its sparse form: market, book, slot."""
 _SKETCH_BYTES = 20
@@ -55,7 +54,7 @@ class RecoveryError(RuntimeError):
 
 
 class CheckpointRecord(msgspec.Struct, omit_defaults=True):
-    """One flush. ``rows``: [market, book, slot, sparse row]; ``ids``: [market, pane, packed].
+    """One flush. ``rows``: [market, book, slot, row]; ``ids``: [market, pane, packed].
 
     ``sketches``: [market, pane, shoppers] of the panes in ``rows`` that have any. ``notes``: [market,
     UTC day of arrival, packed], see remembered.py. ``begins``: arrival of the first record of each
@@ -71,7 +70,7 @@ class CheckpointRecord(msgspec.Struct, omit_defaults=True):
     n: int
     through: int
     watermarks: dict[str, int]
-    rows: list[tuple[str, str, int, list[int | str]]]
+    rows: list[tuple[str, str, int, PackedRow]]
     ids: list[tuple[str, int, bytes]]
     sketches: list[tuple[str, int, bytes]] = []
     notes: list[tuple[str, int, bytes]] = []
@@ -118,7 +117,7 @@ class RecoveredRow(NamedTuple):
     """A slot's row found in the chain; rows of closed slots are sent again too (sequence V2)."""
 
     key: SlotKey
-    row: Row
+    row: LabelRow
     sketch: bytes
 
 
@@ -187,14 +186,14 @@ class Chain:
         ``unacknowledged``: slots whose row is still on its way to level 2. A record that alone
         holds one of them, closed, is not retired yet: the row could still be lost (sequence V2).
         """
-        rows: dict[SlotKey, list[int | str]] = {}
+        rows: dict[SlotKey, PackedRow] = {}
         slots: dict[SlotKey, Ranges] = {}
         touched = self.source.take_touched(CHECKPOINT)
         size = 0
         sizes: dict[SlotKey, int] = {}
         sketches: dict[SlotKey, bytes] = {}
         for key, slot in touched.items():
-            rows[key] = to_wire(slot.row)
+            rows[key] = slot.row.packed()
             slots[key] = []
             sketches[key] = slot.shoppers()
             # Measured, not guessed: a record that the broker refuses ends the worker, then the new
@@ -251,7 +250,7 @@ class Chain:
 
     def _retire(
         self,
-        rows: dict[SlotKey, list[int | str]],
+        rows: dict[SlotKey, PackedRow],
         sketches: dict[SlotKey, bytes],
         slots: dict[SlotKey, Ranges],
         sizes: dict[SlotKey, int],
@@ -284,7 +283,7 @@ class Chain:
             for key in alone:
                 slot = self.source.slot(key)
                 assert isinstance(slot, Pane | Day)
-                rows[key] = to_wire(slot.row)
+                rows[key] = slot.row.packed()
                 sketches[key] = slot.shoppers()
                 sizes[key] = self._latest[key][1]
             for key, ranges in live.items():
@@ -326,7 +325,10 @@ class Chain:
         decoded = {}
         for key, value in records.items():
             with reading(key):
-                decoded[key.decode()] = decode_checkpoint(value)
+                try:
+                    decoded[key.decode()] = decode_checkpoint(value)
+                except OlderFormatError as error:
+                    raise RecoveryError(f"checkpoints of {self.source.sp}: {error}") from error
         self._seq = max((record.seq for record in decoded.values()), default=0)
         path = _best_chain(decoded)
         if path:
@@ -382,21 +384,20 @@ class Chain:
         for (key_text, record, _), held in zip(path, sketches, strict=True):
             own_key = key_text.encode()
             with reading(own_key):
-                for market, book, slot, sparse in record.rows:
-                    layout = source.markets[market].layout
-                    width = layout.live_width if book == LIVE else layout.day_width
+                for market, book, slot, packed in record.rows:
                     key = SlotKey(market, book, slot)
-                    newest[key] = RecoveredRow(key, from_wire(sparse, width), held.get(key, NOBODY))
+                    row = unpacked(LIVE_BOOK if book == LIVE else DAY_BOOK, packed)
+                    newest[key] = RecoveredRow(key, row, held.get(key, NOBODY))
                     held_by[key] = own_key
         for key, found in newest.items():
             with reading(held_by[key]):
                 source.restore_slot(*found)
         for (key_text, record, size), held in zip(path, sketches, strict=True):
             entry = ChainEntry(key_text, record.seq, size)
-            for market, book, slot, sparse in record.rows:
+            for market, book, slot, packed in record.rows:
                 key = SlotKey(market, book, slot)
                 entry.slots[key] = []
-                self._latest[key] = (record.seq, _size(sparse, held.get(key, NOBODY)))
+                self._latest[key] = (record.seq, _size(packed, held.get(key, NOBODY)))
             with reading(key_text.encode()):
                 self._restore_words(entry, record)
             self._entries.append(entry)
@@ -411,15 +412,12 @@ class Chain:
         ):
             for market, slot, packed in packed_of:
                 key = SlotKey(market, book, slot)
-                words = array("Q", packed)
-                if book == ORDERS and record.v < _NOTES_OF_ITEMS:
-                    words = from_format_2(words)
-                stretch = restore(key, words)
+                stretch = restore(key, array("Q", packed))
                 if stretch is not None:
                     entry.slots.setdefault(key, []).append(stretch)
 
 
-def _size(row: list[int | str], sketch: bytes) -> int:
+def _size(row: PackedRow, sketch: bytes) -> int:
     """Return the bytes that a slot takes in a record."""
     return len(_encode_row(row)) + _SLOT_BYTES + (len(sketch) + _SKETCH_BYTES if sketch else 0)
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from msgspec import structs
 
-from streams.flow.chain import NEW_EDITION, RAISE_EDITION, RecoveryError
+from streams.flow.chain import NEW_EDITION, RecoveryError
 from streams.flow.chunk import Chunk, SourcePartition
 from streams.flow.day_buyers import decode_day_buyers, encode_day_buyers
 from streams.flow.daybook import decode_shown, encode_shown
@@ -25,7 +25,7 @@ from streams.flow.market_shifts import decode_shifts
 from streams.flow.merged import DAY_KIND, LENGTH_MS, Merged, decode_merged, encode_merged
 from streams.flow.own_records import UNREADABLE, OwnRecordError, place, reading
 from streams.flow.publication import Publication
-from streams.flow.state import NEVER_MS
+from streams.flow.state import LIVE, NEVER_MS
 from streams.flow.topic_progress import better_mark
 from streams.flow.vintages import decode_vintage, encode_vintage, held_of
 from streams.flow.wire import (
@@ -40,8 +40,8 @@ from streams.flow.wire import (
     parsed_key,
     partition_of,
 )
+from streams.index.formats import RAISE_EDITION, OlderFormatError
 from streams.index.methodology import Methodology
-from streams.index.partials import from_wire
 
 FENCE_KIND = "f"
 VINTAGE_KIND = "e"
@@ -312,13 +312,17 @@ class PartitionCompile:
             self._apply_mark(parsed, mark_record, chunk.offset_at(position))
             return
         market = self.markets.get(parsed.slot.market)
-        record = decode_partial(value)
+        try:
+            record = decode_partial(value)
+        except OlderFormatError:
+            # Of an edition before: level 1 starts from no state of an older version.
+            self._foreign_records += 1
+            return
         if market is None or record.edition != self.methodology.edition:
             self._foreign_records += 1
             return
-        layout = market.ledger.layout
-        width = layout.live_width if parsed.slot.book == "live" else layout.day_width
-        row = from_wire(record.row, width)
+        members = market.ledger.members
+        row = (members.live if parsed.slot.book == LIVE else members.day)(record.row)
         offset = chunk.offset_at(position)
         market.ledger.apply_row(
             parsed.slot,

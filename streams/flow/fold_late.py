@@ -14,7 +14,7 @@ from streams.flow.fold_corrections import correct
 from streams.flow.order_checks import overflows, placed_instant
 from streams.flow.refused_orders import placement_of, remember_mended, remember_refused
 from streams.flow.remembered import LATE_MAX, LATE_NOTE, Note, hash_of, key_of, notes_of
-from streams.flow.rows import add_places, day_places, order_sums
+from streams.flow.rows import LATE_PART, add_placed, order_sums
 from streams.flow.set_aside import Folded
 from streams.flow.source_state import SourceState
 from streams.flow.state import MarketState
@@ -76,7 +76,7 @@ def _place(
             return DUPLICATE, ""
     remember_mended(source, state, event, arrived_ms)
     day = state.days.get(day_number) or state.new_day(day_number)
-    add_places(day.row, col.LATE_AT, day_places(event, state))
+    add_placed(day.row, col.LATE_AT, LATE_PART, event, state.labels)
     source.touch_day(state, day)
     if source.late_orders >= LATE_MAX:
         return DAY_ONLY, UNREMEMBERED

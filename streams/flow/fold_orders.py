@@ -17,7 +17,7 @@ from streams.flow.ids import ID_SEED
 from streams.flow.order_checks import overflows, placed_instant
 from streams.flow.refused_orders import placement_of, remember_mended, remember_refused
 from streams.flow.remembered import EARLY_NOTE, LATE_MAX, Note, hash_of, key_of
-from streams.flow.rows import add_order, add_places, day_places, order_sums
+from streams.flow.rows import PLACED_PART, add_order, add_placed, order_sums
 from streams.flow.set_aside import (
     BAD_STAMP,
     OVERFLOW,
@@ -87,7 +87,7 @@ def _fold_one(  # noqa: C901, PLR0911 - one return per outcome
     source.volume += units + sales
     pane = pane or source.open_pane(state, start_ms)
     source.remember(state, pane, event_hash)
-    add_order(pane.row, event, state)
+    add_order(pane.row, event, state.labels)
     if isinstance(event, IncompleteOrder):
         folded.add_parts(chunk, position, event.parts)
     source.count(folded, int(verdict != LATE), int(verdict == LATE), 0, 0)
@@ -109,20 +109,15 @@ def _place(
     arrived_ms: int,
     folded: Folded,
 ) -> None:
-    """Count the shopper of a placed order, and the order in its day.
-
-    An order of its pane's own day is added there in bulk (``SourceState.book``).
-    """
+    """Count the shopper of a placed order, and the order in its day."""
     pane.add_shopper(event.shopper_id)
     remember_mended(source, state, event, arrived_ms)
-    if day_number != pane.day:
-        add_order(pane.booked, event, state)
-        day = state.open_day(day_number, arrived_ms)
-        if day is None:
-            folded.outcomes[DAY_CLOSED] += 1
-            return
-        add_places(day.row, col.PLACED_AT, day_places(event, state))
-        source.touch_day(state, day)
+    day = state.open_day(day_number, arrived_ms)
+    if day is None:
+        folded.outcomes[DAY_CLOSED] += 1
+        return
+    add_placed(day.row, col.PLACED_AT, PLACED_PART, event, state.labels)
+    source.touch_day(state, day)
     if state.is_before_log(placed_ms) and source.late_orders < LATE_MAX:
         source.note(state, Note(hash_of(key_of(event)), EARLY_NOTE, day_number))
 

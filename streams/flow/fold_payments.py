@@ -90,18 +90,16 @@ def _fold_one(  # noqa: C901, PLR0911 - one return per outcome
         folded.add_parts(chunk, position, event.parts)
     day = state.open_day(day_number, arrived_ms)
     source.remember(state, pane, event_hash)
-    add_payment(pane.row, None if day is None else day.row, event, state)
+    add_payment(pane.row, None if day is None else day.row, event, state.labels)
     if day is not None:
         source.touch_day(state, day)
     return verdict, int(day is None)
 
 
 def _overflows(pane: Pane | None, day: Day | None, amount: int) -> bool:
-    if (
-        pane is not None
-        and max(pane.row[col.AMOUNT], pane.row[col.REFUND_AMOUNT]) + amount > SUM_MAX
-    ):
-        return True
-    if day is None:
-        return False
-    return max(day.row[col.DAY_AMOUNT], day.row[col.DAY_REFUND_AMOUNT]) + amount > SUM_MAX
+    held = [0]
+    if pane is not None:
+        held += [pane.row.numbers[each] for each in (col.AMOUNT, col.REFUND_AMOUNT)]
+    if day is not None:
+        held += [day.row.numbers[each] for each in (col.DAY_AMOUNT, col.DAY_REFUND_AMOUNT)]
+    return max(held) + amount > SUM_MAX

@@ -29,6 +29,7 @@ from streams.flow.merged import (
     restore,
 )
 from streams.flow.state import DAY, FOREVER_MS, LIVE, NEVER_MS, SlotKey
+from streams.index.member_rows import MemberRows
 from streams.index.methodology import Market, Methodology
 from streams.index.panes import HOUR_MS, MINUTE_MS, QUARTER_MS, LocalDays
 from streams.index.partials import BOUGHT, Layout, Row, add_into, sum_rows
@@ -55,6 +56,7 @@ class Ledger:
     def __init__(self, market: Market, methodology: Methodology) -> None:
         self._code = market.code
         self.layout = Layout(market)
+        self.members = MemberRows(self.layout)
         self.local_days = LocalDays(market.time_zone)
         self.pane_ms = self._pane_ms = methodology.pane_ms
         self._grace_ms = methodology.grace_ms

@@ -31,13 +31,13 @@ def overflows(
     """Whether the units or sales of the pane, or of any ledger of the day, would pass 63 bits."""
     if source.volume + units + sales <= SUM_MAX:
         return False
-    source.book(state)
     day = state.days.get(day_number)
     held = [(0, 0)]
     if pane is not None:
-        held.append((pane.row[col.UNITS], pane.row[col.SALES]))
+        held.append((pane.row.numbers[col.UNITS], pane.row.numbers[col.SALES]))
     if day is not None:
-        held += [(day.row[ledger + 1], day.row[ledger + 2]) for ledger in _DAY_LEDGERS]
+        row = day.row.numbers
+        held += [(row[ledger + 1], row[ledger + 2]) for ledger in _DAY_LEDGERS]
     return any(
         held_units + units > SUM_MAX or held_sales + sales > SUM_MAX
         for held_units, held_sales in held

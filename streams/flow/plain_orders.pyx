@@ -17,17 +17,20 @@ from cpython.bytearray cimport PyByteArray_AS_STRING
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.set cimport PySet_Add, PySet_Contains
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t
-from libc.string cimport memcmp, memcpy, memset
+from libc.string cimport memcmp, memcpy, memmove, memset
 
 from xxhash import xxh3_64_intdigest
 
 from streams.flow.ids import ID_SEED
 from streams.flow.remembered import REFUSED_BITS
+from streams.flow.rows import PLACED_PART as PLACED_PART_OF_ROWS
 from streams.flow.source_state import BOTH as BOTH_FLAGS
 from streams.flow.state import COUPONS_MAX, NEVER_MS
 from streams.index import partials as col
 from streams.index.event_types import EVENT_SUM_MAX, ID_BYTES_MAX
 from streams.index.events import DEPTH_MAX, RECORD_BYTES_MAX
+from streams.index.label_rows import item as label_item
+from streams.index.label_text import MORE
 from streams.index.shoppers import REGISTERS_LOG2, SHOPPER_SEED
 from streams.index.stamps import STAMPS_MS
 
@@ -35,7 +38,7 @@ cdef enum:
     LINES_MAX = 64          # more lines are rare: the Python half has no limit
     KEYS_MAX = 128          # unknown keys of the objects around one place of a record
     SCRATCH_MAX = 16384     # bytes of a record's texts that are written with escapes
-    LABELS_MAX = 4095       # ids must fit twelve bits
+    LABELS_MAX = 4095       # numbers of labels, and of label sets, must fit twelve bits
     LABEL_BYTES_MAX = 512   # so that the labels take at most a few MB
     LABEL_SLOTS = 16384
     CELLS_MAX = 3500
@@ -67,22 +70,24 @@ cdef enum:                  # how many brackets are open around a value
     IN_AN_ORDER = 1
     IN_A_LINE = 3
 
-cdef enum:                  # what a cell counts; the first four are indices of MarketState.labels
+cdef enum:                  # what a cell counts; the first four are dimensions of label_rows
     CATEGORY = 0
     METHOD = 1
     REGION = 2
     CHANNEL = 3
     WHOLE = 4
     SHOPPERS = 5            # orders with a shopper, new known, new: in orders, units, sales
+    SET = 6                 # orders that name the labels of a set
 
 cdef int ORDERS = col.ORDERS
 cdef int CHOSEN = col.CHOSEN
+cdef int PLACED_AT = col.PLACED_AT
+cdef object beyond = MORE
+cdef object item = label_item
+cdef int PLACED_PART = PLACED_PART_OF_ROWS
 cdef int SHOPPER_ORDERS = col.SHOPPER_ORDERS
 cdef int NEW_KNOWN = col.NEW_KNOWN
 cdef int NEW_SHOPPERS = col.NEW_SHOPPERS
-cdef int OTHERS[4]
-OTHERS[:] = [col.OTHER_CATEGORY, col.OTHER_METHOD, col.OTHER_REGION, col.OTHER_CHANNEL]
-
 
 cdef struct Text:
     const uint8_t* at
@@ -736,27 +741,37 @@ cdef int64_t instant(Text found) noexcept nogil:
     return ((days * 24 + hour) * 60 + minute - offset) * 60_000 + second * 1000 + ms
 
 
-# -- labels: raw text -> a small number, for one call of fold_plain --------------------------------
+# -- labels: raw text -> the small number of its label ---------------------------------------------
 
 cdef class RawLabels:
-    """Raw labels by number; 0 is no label. Bounded: when half full it is emptied between calls."""
+    """Labels by number, of raw texts; 0: nothing was said.
+
+    Bounded: when half full it is emptied between calls.
+    """
 
     cdef int16_t slots[LABEL_SLOTS]
-    cdef list texts
-    cdef list raws
+    cdef list texts         # of each number: its label
+    cdef dict numbers       # of each label: its number
+    cdef list raws          # raw texts in the order of their slots' contents
+    cdef int16_t number_of_raw[LABELS_MAX + 1]
     cdef int count
+    cdef object known
+
+    def __init__(self, known):
+        self.known = known
 
     def __cinit__(self):
         self.clear()
 
     cdef void clear(self):
         memset(self.slots, 0, sizeof(self.slots))
-        self.texts = [None]
+        self.texts = [""]
+        self.numbers = {"": 0}
         self.raws = [b""]
         self.count = 0
 
     cdef int number(self, Text label) except -2:
-        """The label's number, or -1 when there is no room for it."""
+        """The number of a raw text's label, or -1 when there is no room for it."""
         cdef uint32_t mixed = 2166136261
         cdef Py_ssize_t i
         cdef int found
@@ -775,16 +790,77 @@ cdef class RawLabels:
             if PyBytes_GET_SIZE(raw) == label.size and (
                 memcmp(PyBytes_AS_STRING(raw), label.at, label.size) == 0
             ):
-                return found
+                return self.number_of_raw[found]
             mixed += 1
         if self.count == LABELS_MAX:
             return -1
         raw = PyBytes_FromStringAndSize(<const char*> label.at, label.size)
         self.count += 1
         self.raws.append(raw)
-        self.texts.append(raw.decode())
+        self.slots[mixed & (LABEL_SLOTS - 1)] = <int16_t> self.count
+        self.number_of_raw[self.count] = <int16_t> self.learn(self.known.get(raw.decode()))
+        return self.number_of_raw[self.count]
+
+    cdef int learn(self, str label) except -1:
+        found = self.numbers.get(label)
+        if found is None:
+            found = self.numbers[label] = len(self.texts)
+            self.texts.append(label)
+        return found
+
+
+cdef class LabelSets:
+    """Sets of labels by number, each sorted. Bounded: when half full it is emptied between calls."""
+
+    cdef int16_t slots[LABEL_SLOTS]
+    cdef list sets          # of each number: the labels' numbers as they lie in memory
+    cdef int count
+
+    def __cinit__(self):
+        self.clear()
+
+    cdef void clear(self):
+        memset(self.slots, 0, sizeof(self.slots))
+        self.sets = [b""]
+        self.count = 0
+
+    cdef int number(self, int* labels, int size) except -2:
+        """The number of a set of sorted labels, or -1 when there is no room for it."""
+        cdef uint32_t mixed = 2166136261
+        cdef Py_ssize_t length = size * sizeof(int)
+        cdef int i, found
+        for i in range(size):
+            mixed = (mixed ^ <uint32_t> labels[i]) * <uint32_t> 16777619
+        mixed ^= mixed >> 15
+        while True:
+            found = self.slots[mixed & (LABEL_SLOTS - 1)]
+            if found == 0:
+                break
+            held = <bytes> self.sets[found]
+            if PyBytes_GET_SIZE(held) == length and memcmp(
+                PyBytes_AS_STRING(held), labels, length
+            ) == 0:
+                return found
+            mixed += 1
+        if self.count == LABELS_MAX:
+            return -1
+        self.count += 1
+        self.sets.append(PyBytes_FromStringAndSize(<const char*> labels, length))
         self.slots[mixed & (LABEL_SLOTS - 1)] = <int16_t> self.count
         return self.count
+
+
+cdef inline int distinct(int* labels, int* size, int label) noexcept:
+    """Enter a label into a sorted list; return whether it is new there."""
+    cdef int at = size[0]
+    while at and labels[at - 1] > label:
+        at -= 1
+    if at and labels[at - 1] == label:
+        return False
+    memmove(labels + at + 1, labels + at, (size[0] - at) * sizeof(int))
+    labels[at] = label
+    size[0] += 1
+    return True
 
 
 # -- one source partition --------------------------------------------------------------------------
@@ -821,7 +897,6 @@ cdef class MarketSlot:
     cdef object filter
     cdef const uint8_t* refused     # the filter of refused orders; NULL: there is none
     cdef bint doubts                # whether some arrival of the market is doubted
-    cdef int16_t columns[LABELS_MAX + 1]
 
     cdef int load(self) except -1:
         self.watermark_ms = self.state.watermark_ms
@@ -848,6 +923,7 @@ cdef class PaneSlot:
     """What the loop reads of a Pane."""
 
     cdef object pane
+    cdef object day                 # the pane's own; None until something is added to it in this call
     cdef object ids
     cdef list fresh                 # ids counted in this call, not in pane.order yet
     cdef uint32_t waiting[WAITING_MAX]      # shoppers counted in this call, not in pane.coupons yet
@@ -888,6 +964,22 @@ cdef inline int add(list row, Py_ssize_t at, int64_t more) except -1:
     return 0
 
 
+cdef inline int add3(list row, Py_ssize_t at, Cell* cell) except -1:
+    """Add a cell to three columns of a row: orders, units, sales."""
+    add(row, at, cell.orders)
+    add(row, at + 1, cell.units)
+    add(row, at + 2, cell.sales)
+    return 0
+
+
+cdef inline int add_label(object row, int dimension, str label, int ledger, Cell* cell) except -1:
+    """Add a cell to a label of a row, which has a column for it from now on."""
+    cdef object at = (<dict> (<tuple> row.columns)[dimension]).get(label)
+    if at is None:
+        at = row.column(dimension, label)
+    return add3(<list> row.numbers, <Py_ssize_t> at + ledger, cell)
+
+
 cdef class PlainOrders:
     """Folds plain order events into the panes of one ``SourceState``."""
 
@@ -895,6 +987,7 @@ cdef class PlainOrders:
     cdef list markets
     cdef MarketSlot last
     cdef RawLabels labels
+    cdef LabelSets sets
     cdef list panes
     cdef Cell cells[CELL_SLOTS]
     cdef int used[CELLS_MAX + 200]
@@ -909,7 +1002,8 @@ cdef class PlainOrders:
         self.pane_ms = source.admission.pane_ms
         self.grace_ms = source.admission.grace_ms
         self.ahead_ms = source.admission.ahead_ms
-        self.labels = RawLabels()
+        self.labels = None
+        self.sets = LabelSets()
         self.panes = []
         self.markets = []
         self.last = None
@@ -921,8 +1015,9 @@ cdef class PlainOrders:
             slot.currency = state.currency.encode()
             slot.state = state
             slot.loaded = False
-            memset(slot.columns, 0xFF, sizeof(slot.columns))
             self.markets.append(slot)
+            if self.labels is None:
+                self.labels = RawLabels(state.labels)
 
     cdef MarketSlot market_of(self, Text code):
         cdef MarketSlot slot = self.last
@@ -954,6 +1049,7 @@ cdef class PlainOrders:
             return -1
         slot = PaneSlot()
         slot.pane = pane
+        slot.day = None
         slot.ids = pane.ids
         slot.fresh = []
         slot.waiting_count = 0
@@ -994,19 +1090,26 @@ cdef class PlainOrders:
             at = (at + 1) & (CELL_SLOTS - 1)
         return &self.cells[at]
 
-    cdef int column(self, MarketSlot market, int label) except -2:
-        """The market's category column of a label."""
-        if market.columns[label] < 0:
-            market.columns[label] = market.state.labels[0].get(self.labels.texts[label])[0]
-        return market.columns[label]
+    cdef object day_row(self, PaneSlot slot):
+        """Row of the pane's own day, whose orders are all that this half folds.
+
+        The day is open: the grace of a pane is a day at most, that of a day one at least.
+        """
+        cdef object state = slot.market.state
+        if slot.day is None:
+            slot.day = state.days.get(slot.pane.day) or state.new_day(slot.pane.day)
+            if slot.day.flags != BOTH:
+                self.source.touch_day(state, slot.day)
+        return slot.day.row
 
     cdef int settle(self) except -1:
-        """Add the sums of the cells to the panes, and empty the cells."""
+        """Add the sums of the cells to the panes and their days, and empty the cells."""
         cdef Cell* cell
         cdef PaneSlot slot
         cdef uint64_t label
         cdef int i, kind
-        cdef list row
+        cdef object row
+        cdef list numbers
         cdef list texts = self.labels.texts
         for slot in self.panes:
             if slot.fresh:
@@ -1017,31 +1120,51 @@ cdef class PlainOrders:
         for i in range(self.used_count):
             cell = &self.cells[self.used[i]]
             slot = <PaneSlot> self.panes[(cell.key >> 12) & 0xFF]
-            row = <list> slot.pane.row
+            row = slot.pane.row
+            numbers = <list> row.numbers
             label = cell.key & 0xFFF
             kind = <int> (cell.key >> 24) & 0xFF
             if kind == WHOLE:
                 if slot.pane.flags != BOTH:
                     self.source.touch_pane(slot.market.state, slot.pane)
-                add(row, ORDERS, cell.orders)
-                add(row, ORDERS + 1, cell.units)
-                add(row, ORDERS + 2, cell.sales)
+                add3(numbers, ORDERS, cell)
+                add3(<list> self.day_row(slot).numbers, PLACED_AT, cell)
             elif kind == SHOPPERS:
-                add(row, SHOPPER_ORDERS, cell.orders)
-                add(row, NEW_KNOWN, cell.units)
-                add(row, NEW_SHOPPERS, cell.sales)
-            elif kind != METHOD or label:
-                at, _, unknown = slot.market.state.labels[kind].get(texts[label])
-                add(row, at, cell.orders)
-                add(row, at + 1, cell.units)
-                add(row, at + 2, cell.sales)
+                add(numbers, SHOPPER_ORDERS, cell.orders)
+                add(numbers, NEW_KNOWN, cell.units)
+                add(numbers, NEW_SHOPPERS, cell.sales)
+            elif kind == SET:
+                self.add_set(row, <int> label, cell.orders, 0)
+                self.add_set(self.day_row(slot), <int> label, cell.orders, PLACED_AT)
+            else:
+                add_label(row, kind, <str> texts[label], 0, cell)
                 if kind == METHOD:
-                    add(row, CHOSEN, cell.orders)
-                if unknown:
-                    add(row, OTHERS[kind], cell.orders * <int64_t> unknown)
+                    add(numbers, CHOSEN, cell.orders)
+                if kind == CATEGORY or kind == METHOD:
+                    add_label(self.day_row(slot), kind, <str> texts[label], PLACED_AT, cell)
+                else:
+                    row = self.day_row(slot)
+                    add(<list> row.numbers, <Py_ssize_t> row.column(kind, texts[label]), cell.orders)
             cell.key = 0
             cell.orders = cell.units = cell.sales = 0
         self.used_count = 0
+        return 0
+
+    cdef int add_set(self, object row, int label_set, int64_t orders, int ledger) except -1:
+        """Count orders that name the labels of a set; all of these have their columns, or ``MORE``'s."""
+        cdef bytes held = <bytes> self.sets.sets[label_set]
+        cdef int* labels = <int*> PyBytes_AS_STRING(held)
+        cdef Py_ssize_t i, size = PyBytes_GET_SIZE(held) // sizeof(int)
+        cdef list texts = self.labels.texts
+        cdef dict columns = <dict> (<tuple> row.columns)[CATEGORY]
+        cdef set found = set()
+        for i in range(size):
+            column = columns.get(texts[labels[i]])
+            found.add(columns[beyond] if column is None else column)
+        if len(found) < size:
+            # The cells of labels that have no column of their own count an order once each.
+            add(<list> row.numbers, <Py_ssize_t> columns[beyond] + ledger, -orders * (size - len(found)))
+        row.note_set(PLACED_PART, map(item, found), orders)
         return 0
 
     cdef int leave(self) except -1:
@@ -1054,10 +1177,9 @@ cdef class PlainOrders:
                 market.state.watermark_ms = market.watermark_ms
                 market.panes = None
                 market.loaded = False
-        if self.labels.count > LABELS_MAX // 2:
+        if self.labels.count > LABELS_MAX // 2 or self.sets.count > LABELS_MAX // 2:
             self.labels.clear()
-            for market in self.markets:
-                memset(market.columns, 0xFF, sizeof(market.columns))
+            self.sets.clear()
         return 0
 
     def fold_plain(self, chunk, Py_ssize_t start, Py_ssize_t stop, folded):
@@ -1071,9 +1193,11 @@ cdef class PlainOrders:
         cdef Py_ssize_t position = start
         cdef int64_t arrived_ms, occurred_ms, units, sales, volume
         cdef int64_t accepted = 0, late = 0, duplicates = 0
-        cdef int pane, method, region, channel, i, j
+        cdef int pane, method, region, channel, i
         cdef int label[LINES_MAX]
-        cdef int columns[LINES_MAX]
+        cdef bint first[LINES_MAX]      # whether the label is the first of its kind in the order
+        cdef int named[LINES_MAX]       # the labels of the order, sorted
+        cdef int names, label_set
         cdef const uint8_t* raw
         cdef list values = chunk.values if type(chunk.values) is list else list(chunk.values)
         cdef list timestamps = (
@@ -1110,7 +1234,7 @@ cdef class PlainOrders:
             if arrived_ms > market.watermark_ms:
                 market.watermark_ms = arrived_ms
                 if arrived_ms >= market.next_close_ms:
-                    # Closing may remove panes, and books what is in the cells of the others.
+                    # Closing may remove panes, and their days, that the cells still add to.
                     state = market.state
                     self.leave()
                     self.source.close(state)
@@ -1128,12 +1252,13 @@ cdef class PlainOrders:
             if method < 0 or region < 0 or channel < 0:
                 break
             units = sales = 0
+            names = label_set = 0
             for i in range(order.lines):
                 line = &order.line[i]
                 label[i] = self.labels.number(line.category)
                 if label[i] < 0:
                     break
-                columns[i] = self.column(market, label[i])
+                first[i] = distinct(named, &names, label[i])
                 units += line.quantity
                 sales += line.quantity * line.price
             else:
@@ -1142,6 +1267,10 @@ cdef class PlainOrders:
                 break
             if i < order.lines or volume + units + sales > VOLUME_MAX:
                 break
+            if names > 1:
+                label_set = self.sets.number(named, names)
+                if label_set < 0:
+                    break
             if market.refused != NULL and order.order_id.at != NULL and (
                 market.is_refused(order.order_id)
             ):
@@ -1175,13 +1304,12 @@ cdef class PlainOrders:
                 cell = self.cell(CATEGORY, pane, label[i])
                 cell.units += line.quantity
                 cell.sales += line.quantity * line.price
-                for j in range(i):
-                    if columns[j] == columns[i]:
-                        break
-                else:
-                    cell.orders += 1
+                cell.orders += first[i]
+            if label_set:
+                self.cell(SET, pane, label_set).orders += 1
             self.add_order(self.cell(WHOLE, pane, 0), units, sales)
-            self.add_order(self.cell(METHOD, pane, method), units, sales)
+            if order.method.at != NULL:
+                self.add_order(self.cell(METHOD, pane, method), units, sales)
             self.add_order(self.cell(REGION, pane, region), units, sales)
             self.add_order(self.cell(CHANNEL, pane, channel), units, sales)
             cell = self.cell(SHOPPERS, pane, 0)

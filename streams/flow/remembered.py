@@ -17,6 +17,7 @@ from xxhash import xxh3_64_intdigest
 
 from streams.flow.ids import ID_SEED
 from streams.index.event_types import OrderEvent, PaymentEvent
+from streams.index.label_rows import CATEGORY, METHOD
 from streams.index.panes import DAY_MS
 
 REMEMBERED_DAYS = 7
@@ -46,23 +47,13 @@ _DAY_BIAS = 2**31
 _ITEM_WORDS = 4
 
 
-class Place(NamedTuple):
-    """What an order adds to one place of a day's row: the market, a category or a method."""
-
-    at: int
-    """Column of the place; the market is 0."""
-    orders: int
-    units: int
-    sales: int
-
-
 class Item(NamedTuple):
     """What a correction takes of one article: its lines of one ``sku`` and category together."""
 
     sku: int
     """Hash of the ``sku``; 0: the lines name none."""
-    at: int
-    """Column of the category."""
+    category: int
+    """Hash of the label of the category."""
     named: bool
     """Whether the lines name a category."""
     units: int
@@ -71,12 +62,13 @@ class Item(NamedTuple):
     def is_like(self, other: Item) -> bool:
         """Whether both may be the same article, by all that both of them name."""
         return (self.sku == other.sku or not (self.sku and other.sku)) and (
-            self.at == other.at or not (self.named and other.named)
+            self.category == other.category or not (self.named and other.named)
         )
 
 
-WHOLE_ORDER = Item(0, 0, False, 0, 0)
-"""Item of a cancel from before cancels could name a part: it is like any other."""
+Place = tuple[int, int]
+"""(dimension, hash of a label) of a place of a day's row; ``WHOLE`` is the market."""
+WHOLE: Place = (-1, 0)
 
 
 class Note(NamedTuple):
@@ -93,16 +85,17 @@ class Note(NamedTuple):
     digest: int = 0
     """Of a refund: hash of its lines. It is the key too where the refund names no ``refund_id``."""
     method: int = 0
-    """Of a correction: column of the payment method; 0: it names none."""
+    """Of a correction: hash of the label of the payment method; 0: it names none."""
     items: tuple[Item, ...] = ()
     """Of a correction: what it takes."""
     waits: bool = False
     """Of a correction: whether it came while its order was refused, and counts from its mending on."""
 
     @property
-    def places(self) -> set[int]:
-        """Columns of the places that a correction touches."""
-        return {0, self.method, *(item.at for item in self.items)}
+    def places(self) -> set[Place]:
+        """The places that a correction touches."""
+        found = {WHOLE, *((CATEGORY, item.category) for item in self.items)}
+        return found | {(METHOD, self.method)} if self.method else found
 
     def words(self) -> list[int]:
         """Packed form. A cancel of one article takes 56 bytes, a refund 72."""
@@ -114,7 +107,7 @@ class Note(NamedTuple):
         if self.kind in _CORRECTIONS:
             found.append(self.method)
         for item in self.items:
-            found += [item.sku, item.at << 1 | item.named, item.units, item.sales]
+            found += [item.sku, item.category << 1 | item.named, item.units, item.sales]
         waits = _WAITS * self.waits
         found[1] = self.kind | waits | len(found) << 8 | (self.day + _DAY_BIAS) << 32
         return found
@@ -152,43 +145,17 @@ def read_note(words: array[int], start: int) -> Note:
     return Note(order, kind, day, key, digest, method, items, bool(head & _WAITS))
 
 
-def from_format_2(words: array[int]) -> array[int]:
-    """Return notes of checkpoints of format 2 as they are packed now.
-
-    A cancel was of the whole order, and a refund kept what it had added to each place of its day: the
-    market, then its categories, then its payment method if it had one.
-    """
-    found = array("Q")
-    for start in note_starts(words):
-        head = words[start + 1]
-        note = Note(words[start], _kind(head), (head >> 32) - _DAY_BIAS)
-        if note.kind in _KEYED:
-            note = note._replace(key=words[start + 2])
-        if note.kind == CANCELLED_NOTE:
-            note = note._replace(items=(WHOLE_ORDER,))
-        elif note.kind == REFUNDED_NOTE:
-            places = [
-                (words[at] >> 1, words[at + 1], words[at + 2])
-                for at in range(start + 3, start + _length(head), 3)
-            ]
-            items, left = [], places[0][1]
-            for at, units, sales in places[1:]:
-                if left:
-                    items.append(Item(0, at, True, units, sales))
-                    left -= units
-                else:
-                    note = note._replace(method=at)
-            note = note._replace(digest=note.key, items=tuple(items))
-        found.extend(note.words())
-    return found
-
-
 def note_starts(words: array[int]) -> Iterator[int]:
     """Where each note begins."""
     start = 0
     while start < len(words):
         yield start
         start += _length(words[start + 1])
+
+
+def hash_of_label(label: str) -> int:
+    """Hash by which a correction remembers a label: of 63 bits, and never 0."""
+    return xxh3_64_intdigest(label.encode(), ID_SEED) >> 1 or 1
 
 
 def hash_of(text: str) -> int:

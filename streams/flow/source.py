@@ -32,8 +32,8 @@ from streams.flow.wire import (
     partial_key,
     partition_of,
 )
+from streams.index.label_rows import LabelRow
 from streams.index.methodology import Methodology
-from streams.index.partials import Row, to_wire
 
 REJECTS_WINDOW = 10_000
 REJECTS_MIN = 1_000
@@ -225,9 +225,9 @@ class SourceLevel:
     def _send_slots(self, slots: dict[SlotKey, Pane | Day]) -> list[Send]:
         return [self._send(key, slot.row, slot.shoppers()) for key, slot in slots.items()]
 
-    def _send(self, key: SlotKey, row: Row, sketch: bytes) -> Send:
+    def _send(self, key: SlotKey, row: LabelRow, sketch: bytes) -> Send:
         self._unacknowledged.add(key)
-        record = PartialRecord(self._edition, self.through, to_wire(row), sketch)
+        record = PartialRecord(self._edition, self.through, row.packed(), sketch)
         return Send(
             self._partition_of[key.market],
             partial_key(key, self.sp, self.nonce),

@@ -38,9 +38,10 @@ from streams.flow.state import (
     SlotKey,
 )
 from streams.index.event_types import OrderEvent, PaymentEvent
+from streams.index.known_labels import KnownLabels
+from streams.index.label_rows import LabelRow
 from streams.index.methodology import Methodology
 from streams.index.panes import DAY_MS
-from streams.index.partials import Row
 
 BOTH = CHECKPOINT | PARTIAL
 """Flags of a slot that the next checkpoint and the next partials hold: nothing is left to note."""
@@ -53,11 +54,13 @@ class SourceState:
         self.sp = sp
         self.methodology = methodology
         self.payments = payments
-        """Whether its records are payments. For orders the day book must be brought up to the panes."""
+        """Whether its records are payments."""
         self.through = -1
         """Last offset included; -1 before the first."""
+        labels = KnownLabels()
         self.markets = {
-            code: MarketState(market, methodology) for code, market in methodology.markets.items()
+            code: MarketState(market, methodology, labels)
+            for code, market in methodology.markets.items()
         }
         self.admission = Admission(methodology)
         self.volume = 0
@@ -139,42 +142,10 @@ class SourceState:
         if note.kind == REFUSED_NOTE:
             state.note_refused(note)
 
-    def book(self, state: MarketState) -> None:
-        """Bring the day book up to the panes: placed orders of their own day are added in bulk.
-
-        Adding each order to both books costs a fold a fifth of its speed. The difference between a
-        pane's row and what was booked of it gives the same sums. Their day is open: the grace of a pane
-        is a day at most, that of a day one at least.
-        """
-        for pane in state.unbooked.values():
-            row, booked = pane.row, pane.booked
-            if row == booked:
-                continue
-            added = [
-                (day_column, row[column] - booked[column])
-                for column, day_column in state.layout.placed_columns
-                if row[column] != booked[column]
-            ]
-            pane.booked = row[:]
-            if not added:
-                continue  # cancellations and refunds: they went to their orders' days at once
-            # Not ``open_day``: this booking may be caused by the very arrival that closes the day.
-            day = state.days.get(pane.day) or state.new_day(pane.day)
-            for day_column, value in added:
-                day.row[day_column] += value
-            self.touch_day(state, day)
-        # A pane is entered here only when its flags are set. One that still has both flags will not be
-        # entered again, so it must stay.
-        state.unbooked = {
-            start: pane for start, pane in state.unbooked.items() if pane.flags == BOTH
-        }
-
     def close(self, state: MarketState) -> None:
         """Drop the slots that the market's watermark or floor has closed."""
-        self.book(state)
         panes, forgotten = state.close()
         for pane in panes:
-            state.unbooked.pop(pane.start_ms, None)
             # The row stays referenced by ``_touched`` until it was sent; its ids are useless now.
             self.held_ids -= len(pane.order)
             self._new_ids -= len(pane.order) - pane.saved
@@ -199,8 +170,6 @@ class SourceState:
     def touch_pane(self, state: MarketState, pane: Pane) -> None:
         """Note that a pane changed."""
         self._touch(SlotKey(state.code, LIVE, pane.start_ms), pane)
-        if not self.payments:
-            state.unbooked[pane.start_ms] = pane
 
     def touch_day(self, state: MarketState, day: Day) -> None:
         """Note that a day changed."""
@@ -215,8 +184,6 @@ class SourceState:
 
     def take_touched(self, flag: int) -> dict[SlotKey, Pane | Day]:
         """Return the slots touched since the last call with this flag, and forget them."""
-        for state in self.markets.values():
-            self.book(state)
         touched = self._touched[flag]
         self._touched[flag] = {}
         for slot in touched.values():
@@ -266,8 +233,6 @@ class SourceState:
     def take_touched_days(self) -> dict[SlotKey, Pane | Day]:
         """Return the days touched since their last partial."""
         self._days_taken = self._as_of_days()
-        for state in self.markets.values():
-            self.book(state)
         touched = self._touched[PARTIAL]
         taken = {key: slot for key, slot in touched.items() if key.book == DAY}
         for key, slot in taken.items():
@@ -278,12 +243,6 @@ class SourceState:
     def pending_days_close_ms(self) -> int:
         """Return when (ms) the first day closes whose row was not sent since it changed."""
         ends = [slot.end_ms for slot in self._touched[PARTIAL].values() if isinstance(slot, Day)]
-        for state in self.markets.values():
-            ends += [
-                state.local_days.end_ms(pane.day)
-                for pane in state.unbooked.values()
-                if pane.row != pane.booked
-            ]
         return min(ends, default=FOREVER_MS) + self.methodology.day_grace_ms
 
     @property
@@ -363,19 +322,21 @@ class SourceState:
         for code, doubted in doubts.items():
             self.markets[code].doubts = list(doubted)
 
-    def restore_slot(self, key: SlotKey, row: Row, sketch: bytes) -> None:
-        """Restore a slot from a checkpoint unless it was closed, by what ``restore_progress`` set."""
+    def restore_slot(self, key: SlotKey, row: LabelRow, sketch: bytes) -> None:
+        """Restore a slot from a checkpoint unless it was closed, by what ``restore_progress`` set.
+
+        The slot takes the row over, and adds to it.
+        """
         state = self.markets[key.market]
         if state.is_closed(key):
             return
         if key.book == LIVE:
             pane = state.open_pane(key.slot)
-            pane.row = row[:]
-            pane.booked = row[:]  # a checkpoint is taken when the books agree
+            pane.row = row
             pane.sketch = sketch
         else:
-            state.new_day(key.slot).row = row[:]
-        self.volume = max(self.volume, *row)
+            state.new_day(key.slot).row = row
+        self.volume = max(self.volume, *row.numbers)
 
     def restore_notes(self, key: SlotKey, words: array[int]) -> tuple[int, int] | None:
         """Restore notes; return the range they take in their slot, None when it was closed."""

@@ -6,6 +6,7 @@ All of it is a pure function of (edition, source partition, log prefix); nothing
 from __future__ import annotations
 
 from array import array
+from itertools import islice
 from typing import NamedTuple
 
 from streams.flow.remembered import (
@@ -15,11 +16,13 @@ from streams.flow.remembered import (
     Note,
     Remembered,
     closes_ms,
+    hash_of_label,
     notes_of,
 )
+from streams.index.known_labels import KnownLabels
+from streams.index.label_rows import DAY_BOOK, LIVE_BOOK, MORE, LabelRow
 from streams.index.methodology import Market, Methodology
 from streams.index.panes import LocalDays
-from streams.index.partials import Layout, Row
 from streams.index.shoppers import NOBODY, coupon_of, with_coupons
 
 LIVE, DAY, ORDERS = "live", "day", "orders"
@@ -58,16 +61,15 @@ class Pane:
     """An open pane: its row and the ids counted in it, in the order of the log."""
 
     __slots__ = (
-        "booked", "cold_hits", "coupons", "day", "flags", "ids", "late_from_ms", "order", "row", "saved",
+        "cold_hits", "coupons", "day", "flags", "ids", "late_from_ms", "order", "row", "saved",
         "sketch", "start_ms",
     )  # fmt: skip
 
-    def __init__(self, start_ms: int, width: int) -> None:
+    def __init__(self, start_ms: int) -> None:
         self.start_ms = start_ms
-        self.row: Row = [0] * width
-        self.booked: Row = self.row[:]
-        """The part of ``row`` that the day book has already, or must not get from here."""
+        self.row = LabelRow(LIVE_BOOK)
         self.day = 0
+        """Number of the local day in which the pane begins: that of an order placed now."""
         self.late_from_ms = 0
         self.order = array("Q")
         self.ids: set[int] | None = set()
@@ -124,13 +126,24 @@ class Pane:
 class Day:
     """An open day of the day book."""
 
-    __slots__ = ("day", "end_ms", "flags", "row")
+    __slots__ = ("_by_hash", "day", "end_ms", "flags", "row")
 
-    def __init__(self, day: int, width: int, end_ms: int) -> None:
+    def __init__(self, day: int, end_ms: int) -> None:
         self.day = day
-        self.row: Row = [0] * width
+        self.row = LabelRow(DAY_BOOK)
         self.flags = 0
         self.end_ms = end_ms
+        self._by_hash: tuple[dict[int, int], ...] = tuple({} for _ in DAY_BOOK.widths)
+        """Of each dimension: hash of a label of the row -> its first column."""
+
+    def column_of(self, dimension: int, label_hash: int) -> int:
+        """Return the first column of the label of this hash; that of ``MORE`` if the row has none."""
+        known, columns = self._by_hash[dimension], self.row.columns[dimension]
+        if len(known) < len(columns):
+            for label, column in islice(columns.items(), len(known), None):
+                known[hash_of_label(label)] = column
+        found = known.get(label_hash)
+        return self.row.column(dimension, MORE) if found is None else found
 
     def shoppers(self) -> bytes:
         """Return the empty sketch: shoppers are counted in panes, when they bought."""
@@ -142,15 +155,14 @@ class MarketState:
 
     __slots__ = (
         "begins_ms", "code", "currency", "day_grace_ms", "days", "doubts", "floor_ms", "grace_ms",
-        "labels", "layout", "local_days", "next_close_ms", "out_of_order_ms", "pane_ms", "panes",
-        "refused", "refused_quick", "remembered", "unbooked", "warm_panes", "watermark_ms",
+        "labels", "local_days", "next_close_ms", "out_of_order_ms", "pane_ms", "panes",
+        "refused", "refused_quick", "remembered", "warm_panes", "watermark_ms",
     )  # fmt: skip
 
-    def __init__(self, market: Market, methodology: Methodology) -> None:
+    def __init__(self, market: Market, methodology: Methodology, labels: KnownLabels) -> None:
         self.code = market.code
         self.currency = market.currency
-        self.layout = Layout(market)
-        self.labels = self.layout.labels()
+        self.labels = labels
         self.local_days = LocalDays(market.time_zone)
         self.pane_ms = methodology.pane_ms
         self.grace_ms = methodology.grace_ms
@@ -174,12 +186,10 @@ class MarketState:
         """Filter for the compiled half: the bit of each refused order, by its ``quick_hash``."""
         self.next_close_ms = NEVER_MS  # so that the first arrival closes nothing, but is noted
         self.warm_panes: list[Pane] = []
-        self.unbooked: dict[int, Pane] = {}
-        """Panes whose row holds placed orders that the day book does not have yet."""
 
     def open_pane(self, start_ms: int) -> Pane:
         """Create the pane; the caller has checked the limit."""
-        pane = self.panes[start_ms] = Pane(start_ms, self.layout.live_width)
+        pane = self.panes[start_ms] = Pane(start_ms)
         pane.day = self.local_days.day_of(start_ms)
         pane.late_from_ms = start_ms + self.pane_ms + self.out_of_order_ms
         self.next_close_ms = min(self.next_close_ms, start_ms + self.pane_ms + self.grace_ms)
@@ -217,7 +227,7 @@ class MarketState:
     def new_day(self, day: int) -> Day:
         """Create the day's row; the caller knows that the day was open for what it adds."""
         end_ms = self.local_days.end_ms(day)
-        found = self.days[day] = Day(day, self.layout.day_width, end_ms)
+        found = self.days[day] = Day(day, end_ms)
         self.next_close_ms = min(self.next_close_ms, end_ms + self.day_grace_ms)
         return found
 

@@ -14,6 +14,7 @@ import msgspec
 from streams.flow.chunk import SourcePartition
 from streams.flow.state import SlotKey
 from streams.index.formats import numbered_decoder, numbered_encoder
+from streams.index.label_rows import PackedRow
 from streams.index.panes import HOUR_MS
 
 MARK = "mark"
@@ -26,14 +27,14 @@ partition, or its key is none of ours. Expired: it is of an hour or day that is 
 
 
 class PartialRecord(msgspec.Struct, array_like=True):
-    """A slot's cumulative row of one source partition, as of ``through``.
+    """A slot's cumulative row of one source partition, as of ``through``: by label.
 
     ``shoppers``: sketch of the shoppers of a pane (``shoppers.ShopperSketch.to_bytes``).
     """
 
     edition: int
     through: int
-    row: list[int | str]
+    row: PackedRow
     shoppers: bytes = b""
     v: int = 0
 

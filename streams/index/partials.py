@@ -1,19 +1,17 @@
-"""Rows: what a partial holds. A row is one flat list of integers; the edition fixes its columns.
+"""Member rows: what level 2 merges. A row is one flat list of integers; the edition fixes its columns.
 
 A row of the live book (by ``occurred_at``) and a row of the day book (by ``placed_at``) are plain sums,
-so merging is addition, in any order and any grouping. They are flat lists because the fold adds into
-them for every event. ``Layout`` says what each column means; it is part of the methodology's hash
-(``ROW_FORMAT``).
+so merging is addition, in any order and any grouping. ``Layout`` says what each column means; it is part
+of the methodology's hash (``ROW_FORMAT``). Rows of level 1 count by label (``label_rows``), with the
+same totals and the same columns of each label.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
 
-from streams.index.methodology import OTHER, Market
-from streams.index.slugs import slug
+from streams.index.methodology import Market
 
 # Columns of a live row before its dimension blocks.
 ORDERS, UNITS, SALES = 0, 1, 2
@@ -22,7 +20,7 @@ CANCELLED, REFUNDED = 8, 9
 SHOPPER_ORDERS, NEW_KNOWN, NEW_SHOPPERS = 10, 11, 12
 BOUGHT = slice(SHOPPER_ORDERS, NEW_SHOPPERS + 1)
 """Columns of a live row that count by shopper. The sketch of the shoppers lies beside the row."""
-OTHER_CATEGORY, OTHER_METHOD, OTHER_REGION, OTHER_CHANNEL = 13, 14, 15, 16
+UNCERTAIN = 13  # by how many orders, at most, members that unite labels may be too large
 CHOSEN = 17  # placed orders that name a payment method
 LIVE_TOTALS = 24  # room to grow without moving the blocks
 
@@ -38,14 +36,14 @@ LATE_AT = 9  # orders, units, sales placed by events later than the grace; in no
 WAITING_AT = 9  # + CANCELLED_AT, + REFUNDED_AT: of corrections that wait for their refused order
 DAY_PAYMENTS, DAY_AMOUNT, DAY_FAILED, DAY_PAYMENT_REFUNDS, DAY_REFUND_AMOUNT = 18, 19, 20, 21, 22
 UNPLACED_PAYMENTS = 23  # of DAY_PAYMENTS: captured without placed_at, so on the payment's own day
+DAY_UNCERTAIN = 24  # as UNCERTAIN, over all parts
 DAY_TOTALS = 32
 DAY_CATEGORY_WIDTH = 18
 DAY_METHOD_WIDTH = 23  # eighteen as for a category, by chosen method; then the five of payments
 DAY_METHOD_PAYMENTS_AT = 18
+DAY_PLACED_WIDTH = 1  # of a region or channel in a label row: orders placed, in time
 
 Row = list[int]
-_CACHED_LABELS_MAX = 20_000
-_LABEL_CHARACTERS_MAX = 128
 _WIDE = 2**63
 
 
@@ -67,50 +65,6 @@ class Block:
         return self.base + self.width * self.members.index(member)
 
 
-class Labels:
-    """Raw label -> first column of its member, cached. An unknown label counts as `other`.
-
-    Columns of ``live`` and ``day`` rows are returned together, since each event adds to both books. The
-    third number is 1 when the label is unknown, so that unknown labels can be counted.
-    """
-
-    __slots__ = ("_aliases", "_cache", "_day", "_live", "_members")
-
-    def __init__(self, live: Block, day: Block | None, aliases: dict[str, str]) -> None:
-        self._live = live
-        self._day = day
-        self._aliases = aliases
-        self._members = {name: index for index, name in enumerate(live.members)}
-        self._cache: dict[str | None, tuple[int, int, int]] = {}
-
-    def _learn(self, label: str | None) -> tuple[int, int, int]:
-        """(column in a live row, column in a day row or -1, 1 if unknown) of a raw label; cached.
-
-        No label, or an empty one, is of `other` and not unknown: nothing was named.
-        """
-        found = self._find(slug(label) if label else OTHER)
-        if label is None or len(label) <= _LABEL_CHARACTERS_MAX:
-            if len(self._cache) >= _CACHED_LABELS_MAX:
-                # A producer that invents labels must not fill the memory.
-                self._cache.clear()
-            self._cache[label] = found
-        return found
-
-    def get(self, label: str | None) -> tuple[int, int, int]:
-        """(live column, day column or -1, 1 if unknown) of a raw label, cached where possible."""
-        return self._cache.get(label) or self._learn(label)
-
-    def _find(self, name: str) -> tuple[int, int, int]:
-        member = self._aliases.get(name, name)
-        index = self._members.get(member)
-        unknown = 0
-        if index is None:
-            index = len(self._live.members) - 1
-            unknown = 1
-        day = -1 if self._day is None else self._day.base + self._day.width * index
-        return self._live.base + self._live.width * index, day, unknown
-
-
 class Layout:
     """Columns of one market's rows. ``live_width`` and ``day_width`` are their lengths."""
 
@@ -124,36 +78,6 @@ class Layout:
         self.day_category = Block(DAY_TOTALS, DAY_CATEGORY_WIDTH, market.categories)
         self.day_method = Block(self.day_category.end, DAY_METHOD_WIDTH, market.methods)
         self.day_width = self.day_method.end
-
-    @cached_property
-    def placed_columns(self) -> tuple[tuple[int, int], ...]:
-        """(live column, day column) of everything that a placed order adds to both books."""
-        return tuple(self._placed_columns())
-
-    def _placed_columns(self) -> Iterator[tuple[int, int]]:
-        for offset in (0, 1, 2):
-            yield offset, PLACED_AT + offset
-        for index in range(len(self.market.categories)):
-            for offset in (0, 1, 2):
-                yield (
-                    self.category.base + CATEGORY_WIDTH * index + offset,
-                    self.day_category.base + DAY_CATEGORY_WIDTH * index + offset,
-                )
-        for index in range(len(self.market.methods)):
-            for offset in (0, 1, 2):
-                yield (
-                    self.method.base + METHOD_WIDTH * index + offset,
-                    self.day_method.base + DAY_METHOD_WIDTH * index + offset,
-                )
-
-    def labels(self) -> tuple[Labels, Labels, Labels, Labels]:
-        """Look-ups for (category, payment method, region, channel)."""
-        return (
-            Labels(self.category, self.day_category, {}),
-            Labels(self.method, self.day_method, self.market.method_aliases),
-            Labels(self.region, None, {}),
-            Labels(self.channel, None, self.market.channel_aliases),
-        )
 
 
 def add_into(total: Row, row: Row) -> None:

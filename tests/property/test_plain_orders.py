@@ -79,7 +79,6 @@ def state_of(fold: SourceFold) -> dict:
     found = {"touched": touched, "held": fold.source.held_ids, "new": fold.source.pending_ids}
     found |= {"through": fold.source.through, "volume": fold.source.volume}
     for code, state in fold.source.markets.items():
-        fold.source.book(state)
         found[code] = (
             state.watermark_ms,
             state.doubts,
@@ -92,7 +91,6 @@ def state_of(fold: SourceFold) -> dict:
                 for start, pane in state.panes.items()
             },
             {number: (day.row, day.flags) for number, day in state.days.items()},
-            sorted(state.unbooked),
             {day: list(each.order) for day, each in state.remembered.items()},
         )
     return found
@@ -522,9 +520,8 @@ def test_labels_of_one_column_count_an_order_once_and_sums_add_up():
     outcomes = compiled.fold(chunk).outcomes
     assert outcomes == {"accepted": 3, "duplicate": 2}
     state = compiled.source.markets["PK"]
-    compiled.source.book(state)
-    (pane,) = state.panes.values()
-    assert pane.row[:3] == [3, 18, 3 * (2 * 150 + 3 * 99)]
+    (pane,), (day,) = state.panes.values(), state.days.values()
+    assert pane.row.numbers[:3] == day.row.numbers[:3] == [3, 18, 3 * (2 * 150 + 3 * 99)]
 
 
 @examples(300)

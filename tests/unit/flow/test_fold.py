@@ -33,7 +33,6 @@ def fold_all(events, arrivals, *, payments=False, fold=None, methodology=METHODO
 
 
 def orders_in(fold: SourceFold, pane_start: int, market: str = "PK") -> int:
-    fold.source.book(fold.source.markets[market])
     return fold.source.markets[market].panes[pane_start].row[0]
 
 

@@ -28,7 +28,10 @@ def counted(source, event_hash: int) -> None:
     state = source.markets["PK"]
     pane = state.panes.get(T0) or source.open_pane(state, T0)
     source.remember(state, pane, event_hash)
-    pane.row[:3] = [each + more for each, more in zip(pane.row[:3], (1, 1, 100), strict=True)]
+    day = state.days.get(pane.day) or state.new_day(pane.day)
+    for row in (pane.row, day.row):
+        row[:3] = [each + more for each, more in zip(row[:3], (1, 1, 100), strict=True)]
+    source.touch_day(state, day)
     source.count(Folded(), 1, 0, 0, 0)
 
 
@@ -44,29 +47,12 @@ def test_a_checkpoint_and_the_partials_each_take_a_slot_once_after_it_changed(so
     assert set(source.take_touched(CHECKPOINT)) == {PANE, day}
 
 
-def test_the_day_book_gets_what_was_added_to_the_pane_since(source):
-    state = source.markets["PK"]
-    source.book(state)
-    counted(source, event_hash=8)
-    source.book(state)
-    (day,) = state.days.values()
-    assert day.row[:3] == [2, 2, 200]
-
-
 def test_a_day_waits_until_its_row_was_sent(source):
     state = source.markets["PK"]
     end_ms = state.local_days.end_ms(state.local_days.day_of(T0))
     assert source.pending_days_close_ms() == end_ms + METHODOLOGY.day_grace_ms
     source.take_touched(PARTIAL)
     assert source.pending_days_close_ms() == FOREVER_MS + METHODOLOGY.day_grace_ms
-
-
-def test_payments_are_in_no_day_book_but_by_their_own_fold():
-    source = SourceState(SourcePartition("payments", 0), METHODOLOGY, payments=True)
-    counted(source, event_hash=7)
-    source.book(source.markets["PK"])
-    assert source.markets["PK"].unbooked == {}
-    assert source.markets["PK"].days == {}
 
 
 def test_recovery_puts_back_open_slots_and_their_ids_only(source):
