@@ -26,8 +26,8 @@ def slug(text: str) -> str:
     >>> slug("চাল") == "চাল" != slug("চুল")
     True
     """
-    said = normal(text[:LABEL_CHARACTERS_MAX])
-    bare = _APOSTROPHES.sub("", said)
-    if bare != said:  # a letter and its mark may have been on both sides of one
+    formed = normal(text[:LABEL_CHARACTERS_MAX])
+    bare = _APOSTROPHES.sub("", formed)
+    if bare != formed:  # a letter and its mark may have been on both sides of one
         bare = normal(bare)
     return fitted("_".join(WORDS.findall(bare)), text)

@@ -72,6 +72,7 @@ ZALGO = "z\u0337\u0322\u030d\u0310a\u0334\u0316l\u0301\u0327go"
         ("a \u2260 b", "a \u2260 b"),
         ("a =\u0338 b", "a \u2260 b"),
         ("=\u200d\u0338", "\u2260"),
+        ("=\u200d\u0338\u200dক", "\u2260ক"),  # loose once the two before it are one
         ("\u202eabc\u202c \u2066x\u2069", "abc x"),
         ("boo\u00adks\u200b\ufeff", "books"),
         ("foo\u200dbar", "foobar"),
