@@ -1,4 +1,4 @@
-"""Writes streams/index/unicode_words.py: the letters, marks and numbers of one Unicode version.
+"""Writes streams/index/unicode_words.py: what NFKC and case folding touch in one Unicode version.
 
 Run `python -m tools.unicode_words` with a Python whose `unicodedata.unidata_version` is wanted. Another
 version is another edition: names may become other members.
@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import textwrap
 import unicodedata
+from collections.abc import Callable
 from pathlib import Path
 
 PATH = Path(__file__).parents[1] / "streams" / "index" / "unicode_words.py"
-_HEAD = '''"""Letters, marks and numbers of one Unicode version, and what NFKC makes of them.
+_HEAD = '''"""Letters, marks and numbers of one Unicode version, and what else NFKC changes.
 
 Python's own tables change with its version: a worker could then take a name for another member than the
 worker before it. Unicode promises that NFKC and case folding of these characters never change. Written
@@ -20,28 +21,44 @@ by `python -m tools.unicode_words`; tests/unit/index/test_slugs.py holds it agai
 
 UNICODE_VERSION = "{version}"
 WORD_RANGES = """
-{ranges}
+{words}
 """
 """Code points in hexadecimal, first and last of each range, separated by spaces."""
+CHANGED_RANGES = """
+{changed}
+"""
+"""Other characters that NFKC changes, alone or before a mark: `=` and a stroke are one character."""
 '''
 _WORDS = "LMN"
+_CODES = range(0x110000)
+
+
+def _is_assigned(character: str) -> bool:
+    return unicodedata.category(character) not in ("Cn", "Cs")
 
 
 def is_word(character: str) -> bool:
     """Whether a name keeps the character, or NFKC makes of it one that it keeps."""
-    if unicodedata.category(character) in ("Cn", "Cs"):
-        return False
-    return any(
+    return _is_assigned(character) and any(
         unicodedata.category(each)[0] in _WORDS
         for each in character + unicodedata.normalize("NFKC", character)
     )
 
 
-def ranges() -> list[tuple[int, int]]:
-    """First and last code point of each range of word characters, by Python's tables."""
+def changed() -> frozenset[str]:
+    """Characters but those of words that NFKC or case folding changes, alone or before a mark."""
+    found: set[str] = set()
+    for each in map(chr, _CODES):
+        if unicodedata.normalize("NFKD", each) != each or each.casefold() != each:
+            found.update(each, unicodedata.normalize("NFD", each))
+    return frozenset(each for each in found if _is_assigned(each) and not is_word(each))
+
+
+def ranges(belongs: Callable[[str], bool]) -> list[tuple[int, int]]:
+    """First and last code point of each range of characters that belong."""
     found: list[tuple[int, int]] = []
-    for code in range(0x110000):
-        if not is_word(chr(code)):
+    for code in _CODES:
+        if not belongs(chr(code)):
             continue
         if found and found[-1][1] == code - 1:
             found[-1] = found[-1][0], code
@@ -50,13 +67,18 @@ def ranges() -> list[tuple[int, int]]:
     return found
 
 
+def _written(belongs: Callable[[str], bool]) -> str:
+    each = (f"{a:x}" if a == b else f"{a:x}-{b:x}" for a, b in ranges(belongs))
+    return "\n".join(textwrap.wrap(" ".join(each), 100, break_on_hyphens=False))
+
+
 def content() -> str:
     """Content of the module."""
-    words = " ".join(
-        f"{first:x}" if first == last else f"{first:x}-{last:x}" for first, last in ranges()
+    return _HEAD.format(
+        version=unicodedata.unidata_version,
+        words=_written(is_word),
+        changed=_written(changed().__contains__),
     )
-    lines = textwrap.wrap(words, 100, break_on_hyphens=False)
-    return _HEAD.format(version=unicodedata.unidata_version, ranges=chr(10).join(lines))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Letters, marks and numbers of one Unicode version, and what NFKC makes of them.
+"""Letters, marks and numbers of one Unicode version, and what else NFKC changes.
 
 Python's own tables change with its version: a worker could then take a name for another member than the
 worker before it. Unicode promises that NFKC and case folding of these characters never change. Written
@@ -90,3 +90,13 @@ ffc2-ffc7 ffca-ffcf ffd2-ffd7 ffda-ffdc ffe3 10000-1000b 1000d-10026 10028-1003a
 e0100-e01ef
 """
 """Code points in hexadecimal, first and last of each range, separated by spaces."""
+CHANGED_RANGES = """
+3b-3e 60 a0 b7 37e 387 f0c 1fef 2000-200a 2011 2024-2026 202f 2033-2034 2036-2037 203c 2047-2049
+2057 205f 207a-207e 208a-208e 2140 2190 2192 2194 219a-219b 21ae 21cd-21d0 21d2 21d4 2203-2204
+2208-2209 220b-220c 2223-2226 222c-222d 222f-2230 223c 2241 2243-2245 2247-2249 224d 2260-2262
+2264-2265 226d-227d 2280-2289 2291-2292 22a2 22a8-22a9 22ab-22af 22b2-22b5 22e0-22e3 22ea-22ed
+2329-232a 2a0c 2a74-2a76 2add 3000 3008-3009 3036 fb29 fe10-fe19 fe30-fe44 fe47-fe48 fe4d-fe52
+fe54-fe66 fe68-fe6b ff01-ff0f ff1a-ff20 ff3b-ff40 ff5b-ff65 ffe0-ffe2 ffe4-ffe6 ffe8-ffee
+1d157-1d158 1d1b9-1d1ba 1d6c1 1d6db 1d6fb 1d715 1d735 1d74f 1d76f 1d789 1d7a9 1d7c3
+"""
+"""Other characters that NFKC changes, alone or before a mark: `=` and a stroke are one character."""

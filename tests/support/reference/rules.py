@@ -41,31 +41,55 @@ UNSEEN = {
     0xFFA0,
 }
 UNSEEN |= {*range(0x180B, 0x1810), *range(0x202A, 0x202F), *range(0x2060, 0x2070)}
-UNSEEN |= {*range(0xFE00, 0xFE10), *range(0x1D173, 0x1D17B), *range(0xE0000, 0xE1000)}
+UNSEEN |= {*range(0xFE00, 0xFE10), *range(0xFFF0, 0xFFF9), *range(0x1BCA0, 0x1BCA4)}
+UNSEEN |= {*range(0x1D173, 0x1D17B), *range(0xE0000, 0xE1000)}
+JOINERS = "\u200c\u200d"
+
+
+def is_word(text: str) -> bool:
+    return text != "" and unicodedata.category(text)[0] in "LMN"
+
+
+def to_normal(text: str) -> str:
+    """The text as one that reads alike is written."""
+    said = re.sub("[\ud800-\udfff]+", "\ufffd", text)
+    while True:
+        seen = "".join(each for each in said if ord(each) not in UNSEEN)
+        folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", seen).casefold())
+        parts = re.split(f"([{JOINERS}]+)", folded)
+        for at in range(1, len(parts), 2):
+            beside = parts[at - 1][-1:], parts[at + 1][:1]
+            within = all(is_word(each) and each > "\x7f" for each in beside)
+            parts[at] = parts[at][-1] if within else ""
+        blank = ("Cc", "Zs", "Zl", "Zp")
+        spaced = "".join(
+            " " if unicodedata.category(each) in blank else each for each in "".join(parts)
+        )
+        normal = " ".join(each for each in spaced.split(" ") if each)
+        if normal == said:
+            return normal
+        said = normal
+
+
+def to_label(text: str) -> str:
+    """The label of a text, letter by letter."""
+    return _fitted(to_normal(text[:1000]), text)
 
 
 def to_slug(text: str) -> str:
     """The label as one name: read from docs/contract.md, letter by letter."""
-    long = len(text) > 1000
-    seen = [each for each in text[:1000] if ord(each) not in UNSEEN and each not in "'\u2019\uff07"]
-    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", "".join(seen)).casefold())
-    kept = ""
-    for each in folded:
-        if ord(each) in UNSEEN or each == "'":
-            continue
-        word = unicodedata.category(each)[0] in "LMN" or each in "\u200c\u200d"
-        kept += each if word else "_"
-    parts = re.split("([\u200c\u200d]+)", kept)
-    for at in range(1, len(parts), 2):
-        within = parts[at - 1][-1:] > "\x7f" and parts[at + 1][:1] > "\x7f"
-        parts[at] = parts[at] if within else ""
-    name = re.sub("_+", "_", unicodedata.normalize("NFKC", "".join(parts))).strip("_")
+    bare = to_normal("".join(each for each in to_normal(text[:1000]) if each not in "'\u2019"))
+    kept = "".join(each if is_word(each) or each in JOINERS else "_" for each in bare)
+    return _fitted(re.sub("_+", "_", kept).strip("_"), text)
+
+
+def _fitted(name: str, text: str) -> str:
     whole = name.encode()
-    if len(whole) <= 96 and not long:
+    if len(whole) <= 96 and len(text) <= 1000:
         return name
-    digested = text.encode(errors="surrogatepass") if long else whole
-    begins = whole[:79].decode(errors="ignore").rstrip("_\u200c\u200d")
-    return f"{begins}_{hashlib.sha256(digested).hexdigest()[:16]}".lstrip("_")
+    digested = text.encode(errors="surrogatepass") if len(text) > 1000 else whole
+    begins = whole[:79].decode(errors="ignore").rstrip(f"_ {JOINERS}")
+    return "_".join(filter(None, (begins, hashlib.sha256(digested).hexdigest()[:16])))
 
 
 @lru_cache(100_000)

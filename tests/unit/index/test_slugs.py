@@ -9,13 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streams.index.label_text import LABEL_BYTES_MAX
 from streams.index.methodology import MethodologyError, parse
-from streams.index.slugs import SLUG_BYTES_MAX, slug
-from streams.index.unicode_words import UNICODE_VERSION, WORD_RANGES
+from streams.index.slugs import slug
+from streams.index.unicode_words import CHANGED_RANGES, UNICODE_VERSION, WORD_RANGES
 from tests.support.draws import examples
 from tests.support.methodologies import DEMO_TEXT as TEXT
 from tests.support.reference.rules import to_slug
-from tools.unicode_words import ranges
+from tools.unicode_words import changed, is_word, ranges
 
 NAMES = (
     "চাল", "চুল",  # Bengali: rice, hair
@@ -50,6 +51,10 @@ def test_names_in_their_script_stay_what_they_are_and_stay_apart():
         ("\uff2d\uff25\uff2e\uff07\uff33", "mens"),
         ("№ 5", "No-5"),
         ("Ⅷ", "viii"),
+        ("Ταΐζω", "ται\u0308\u0301ζω"),
+        ("a ≠ b", "a =\u0338 b"),
+        ("বই'\u200dপত্র", "বইপত্র"),
+        ("বই\U0001bca0পত্র", "বইপত্র"),
     ],
 )
 def test_one_name_typed_in_two_ways_is_one_member(one, other):
@@ -68,7 +73,7 @@ def test_long_names_that_begin_alike_stay_apart_and_whole_letters():
     stem = "আসবাবপত্র ও গৃহসজ্জা > "
     one, other = stem * 4 + "ক", stem * 4 + "খ"
     for name in (slug(one), slug(other), slug("x" * 500), slug("e\u0301" * 200)):
-        assert len(name.encode()) <= SLUG_BYTES_MAX
+        assert len(name.encode()) <= LABEL_BYTES_MAX
         assert slug(name) == name
     assert slug(one) != slug(other)
     assert slug(one)[:10] == slug(stem)[:10]
@@ -87,7 +92,7 @@ def test_a_label_of_thousands_of_marks_is_read_no_further_than_its_beginning():
 
 TRICKY = (
     "_-' \u200c\u200d\u0301\u0307\u093c\u09be\u09c7\ufe0f\u00ad\u0130\u0131\u00df\ufb00\u2019\uff07"
-    "\u2167\u2460\u3200\ufdfa\u0345\u1e9e"
+    "\u2167\u2460\u3200\ufdfa\u0345\u1e9e\u0390=\u0338<"
 )
 texts = st.text(
     st.one_of(
@@ -103,9 +108,10 @@ texts = st.text(
 def test_a_member_is_its_own_name(text):
     name = slug(text)
     assert slug(name) == name
+    assert unicodedata.is_normalized("NFKC", name)
     for form in ("NFC", "NFD"):
         assert slug(unicodedata.normalize(form, text)) == name
-    assert len(name.encode(errors="surrogatepass")) <= SLUG_BYTES_MAX
+    assert len(name.encode(errors="surrogatepass")) <= LABEL_BYTES_MAX
 
 
 @pytest.mark.skipif(unicodedata.unidata_version != "14.0.0", reason="another version's tables")
@@ -119,16 +125,20 @@ def test_the_reference_names_it_alike(text):
     unicodedata.unidata_version != UNICODE_VERSION, reason="another version's tables"
 )
 def test_the_table_is_that_of_its_unicode_version():
-    written = [each.partition("-") for each in WORD_RANGES.split()]
-    assert [(int(a, 16), int(b or a, 16)) for a, _, b in written] == ranges()
+    assert bounds(WORD_RANGES) == ranges(is_word)
+    assert bounds(CHANGED_RANGES) == ranges(changed().__contains__)
+
+
+def bounds(written):
+    found = [each.partition("-") for each in written.split()]
+    return [(int(first, 16), int(last or first, 16)) for first, _, last in found]
 
 
 def test_every_character_of_the_table_is_assigned_in_this_python():
     # A Python with newer tables takes the same names: these characters never change.
     assert sys.version_info >= (3, 11)
-    for each in WORD_RANGES.split():
-        first, _, last = each.partition("-")
-        for code in range(int(first, 16), int(last or first, 16) + 1):
+    for first, last in bounds(WORD_RANGES + CHANGED_RANGES):
+        for code in range(first, last + 1):
             assert unicodedata.category(chr(code)) != "Cn"
 
 
