@@ -152,8 +152,8 @@ def market_page(
 ) -> MarketPage:
     """The page of a snapshot. ``market`` None: this board's methodology does not name the market.
 
-    ``shifts``, ``incidents``, ``suspicions``, ``sent`` and ``others`` are the HASHes of these names; a record of an
-    unknown shape is left out. ``restless``: the series that only a larger shift makes page.
+    ``shifts``, ``incidents``, ``suspicions``, ``sent`` and ``others`` are the HASHes of these names; a
+    record of an unknown shape is left out. ``restless``: the series that only a larger shift makes page.
     """
     naming = naming_of(snapshot.market, market)
     found = incidents_of(incidents or {}, suspicions or {}, naming, sent)

@@ -1,7 +1,7 @@
 """What ``other`` is made of: the labels of one local day that no member has, and what names them.
 
-It is read from the label rows of the day, which alone have the texts. An order that names two labels of a
-dimension is one order of ``other``: the label sets of the rows say how often that was (``member_rows``).
+It is read from the label rows of the day, which alone have the texts. An order that names two labels of
+a dimension is one order of ``other``: the label sets of the rows say how often that was (``member_rows``).
 """
 
 from __future__ import annotations
@@ -103,7 +103,9 @@ def other_labels(rows: Iterable[PackedRow], members: MemberRows) -> list[OtherLa
     by_payments = _Tally()
     orders = payments = 0
     for row in rows:
-        numbers = {int(at): int(of) for at, of in zip(row.numbers[::2], row.numbers[1::2], strict=True)}
+        numbers = {
+            int(at): int(of) for at, of in zip(row.numbers[::2], row.numbers[1::2], strict=True)
+        }
         orders += numbers.get(col.PLACED_AT, 0)
         payments += numbers.get(col.DAY_PAYMENTS, 0) + numbers.get(col.DAY_FAILED, 0)
         _add_row(row, numbers, members, by_orders, by_payments)
@@ -145,9 +147,7 @@ def _add_row(
     for orders, part, *items in row.sets:
         if part == _PLACED_PART:
             found = [
-                in_other[column]
-                for column, _ in map(column_and_tag, items)
-                if column in in_other
+                in_other[column] for column, _ in map(column_and_tag, items) if column in in_other
             ]
             categories.other -= orders * max(0, len(found) - 1)
             categories.undeclared -= orders * max(0, sum(found) - 1)

@@ -106,8 +106,8 @@ INDEX = (
     Spec("other_orders", Kind.GAUGE, ("market", "dimension"), "orders",
          "Of ecindex_local_day_orders those in the member other of the dimension."),
     Spec("more_orders", Kind.GAUGE, ("market", "dimension"), "orders",
-         "Of ecindex_local_day_orders those of labels for which a row had no room, so that nobody can say "
-         "which they are."),
+         "Of ecindex_local_day_orders those of labels for which a row had no room, so that nobody can "
+         "say which they are."),
     Spec("undeclared_label_orders", Kind.GAUGE, ("market", "dimension", "label"), "orders",
          "Of ecindex_local_day_orders those that name the label, which no member has. Only of the five "
          "largest labels of a dimension."),

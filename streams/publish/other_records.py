@@ -1,4 +1,4 @@
-"""What `other` is made of, as Redis holds it in the HASH ``:others``: local day -> JSON (docs/contract.md).
+"""What `other` is made of, as Redis holds it: the HASH ``:others``, local day -> JSON (docs/contract.md).
 
 One structure for those who write it and those who read it.
 """
@@ -88,4 +88,6 @@ def published_others(market: str, others: OthersOfDay) -> PublishedOthers:
 def of_dimension(found: OtherLabels) -> OthersOfDimension:
     """Return a dimension as it is published."""
     fields = found._asdict()
-    return OthersOfDimension(**fields | {"largest": [PublishedLabel(*each) for each in found.largest]})
+    return OthersOfDimension(
+        **fields | {"largest": [PublishedLabel(*each) for each in found.largest]}
+    )

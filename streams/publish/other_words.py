@@ -11,6 +11,7 @@ from streams.index.shown_text import one_line
 from streams.publish.other_records import OthersOfDimension
 
 LABEL_CHARACTERS = 40
+_HEAD_CHARACTERS = 100
 
 
 class OtherWords(NamedTuple):
@@ -37,9 +38,9 @@ def say_others(of: OthersOfDimension, day: str, most: int) -> OtherWords:
 
     >>> from streams.publish.other_records import PublishedLabel
     >>> gnomes = [PublishedLabel("garden gnomes", 300), PublishedLabel("pet food", 41)]
-    >>> found = OthersOfDimension("category", "orders", 2_419, 380, 341, 5, 34, 0, 7, gnomes)
+    >>> found = OthersOfDimension("category", "orders", 2_419, 380, 375, 5, 0, 0, 7, gnomes)
     >>> say_others(found, "2026-11-27", 1).line
-    'category 15.7 % of 2,419 orders on 2026-11-27: garden gnomes 300, 6 more labels, without room 5, unnamed 34'
+    'category 15.7 % of 2,419 orders on 2026-11-27: garden gnomes 300, 6 more labels, without room 5'
     """
     shown = of.largest[:most]
     left = of.labels - len(shown)
@@ -50,7 +51,9 @@ def say_others(of: OthersOfDimension, day: str, most: int) -> OtherWords:
     ]
     part = 100 * share(of.other, of)
     return OtherWords(
-        f"{of.dimension} {part:.1f} % of {of.total:,} {of.counted} on {day}",
+        one_line(
+            f"{of.dimension} {part:.1f} % of {of.total:,} {of.counted} on {day}", _HEAD_CHARACTERS
+        ),
         [(one_line(each.label, LABEL_CHARACTERS), f"{each.count:,}") for each in shown],
         ", ".join(filter(None, rest)),
     )

@@ -76,7 +76,9 @@ def _incidents(fields: Mapping[bytes, bytes]) -> Iterator[Refusal]:
 
 def _others(fields: Mapping[bytes, bytes]) -> Iterator[Refusal]:
     for name, text in fields.items():
-        yield from _undecodable(_shown(name), "what `other` is made of, a JSON object", _decode_object, text)
+        yield from _undecodable(
+            _shown(name), "what `other` is made of, a JSON object", _decode_object, text
+        )
 
 
 def _inputs(fields: Mapping[bytes, bytes]) -> Iterator[Refusal]:

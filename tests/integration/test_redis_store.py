@@ -17,9 +17,9 @@ from support.publications import (
     AS_OF_MS,
     incident,
     incident_shift,
+    others_of_day,
     publication,
     status,
-    others_of_day,
     suspicion,
     value,
 )
@@ -31,9 +31,9 @@ from streams.local.local_stack import LocalStack
 from streams.publish.incident_records import decode_incident
 from streams.publish.keys import market_keys, markets_key
 from streams.publish.metrics import Metrics
+from streams.publish.other_records import read_others
 from streams.publish.redis_state import RedisLimits
 from streams.publish.redis_store import SCRIPT, Outcome, RedisStore
-from streams.publish.other_records import read_others
 from streams.publish.suspicion_records import decode_suspicion
 
 pytestmark = pytest.mark.stack
@@ -346,10 +346,14 @@ async def test_incidents_are_there_while_they_are_kept(store, client, keys):
     assert not await client.exists(keys.incidents)
 
 
-async def test_what_other_is_made_of_is_there_by_day_and_back_when_redis_lost_it(store, client, keys):
+async def test_what_other_is_made_of_is_there_by_day_and_back_when_redis_lost_it(
+    store, client, keys
+):
     hostile = "</script>\u05d2\u05e0\u05df\"\\'"
     yesterday = others_of_day(("pet food", 7), day=19_999)
-    await store.publish(publication(applied=1, others=[others_of_day((hostile, 300)), yesterday]), NOW_MS)
+    await store.publish(
+        publication(applied=1, others=[others_of_day((hostile, 300)), yesterday]), NOW_MS
+    )
     found = await client.hgetall(keys.others)
     assert set(found) == {"2024-10-04", "2024-10-03"}
     today, before = read_others(found | {"x": "[]"})
@@ -358,7 +362,9 @@ async def test_what_other_is_made_of_is_there_by_day_and_back_when_redis_lost_it
     await client.delete(keys.others)  # lost: the next beat sends everything
     await store.heartbeat(NOW_MS + 2_000)
     assert await client.hgetall(keys.others) == found
-    await store.publish(publication(applied=2, others=[others_of_day(("x", 1), day=20_001)]), NOW_MS)
+    await store.publish(
+        publication(applied=2, others=[others_of_day(("x", 1), day=20_001)]), NOW_MS
+    )
     assert await client.hkeys(keys.others) == ["2024-10-05"]
     await store.publish(publication(applied=3), NOW_MS)
     assert not await client.exists(keys.others)

@@ -15,6 +15,7 @@ from support.publications import (
     incident,
     incident_shift,
     market_values,
+    others_of_day,
     publication,
     value,
 )
@@ -24,8 +25,8 @@ from streams.local.local_stack import LocalStack
 from streams.operate.market_views import ViewState, connect, read_markets
 from streams.operate.show import render, show, watch
 from streams.publish.incident_records import incident_fields
-from streams.publish.other_records import other_fields
 from streams.publish.metrics import Metrics
+from streams.publish.other_records import other_fields
 from streams.publish.redis_state import RedisLimits
 from streams.publish.redis_store import RedisStore
 from streams.reader import DEFAULT_PREFIX

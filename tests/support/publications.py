@@ -6,8 +6,8 @@ from streams.flow.fence_record import FenceRecord
 from streams.flow.publication import Publication
 from streams.flow.shift_watch import ActiveShift, SeriesStatus
 from streams.index.incident_measures import Affected, Excess, Measures
-from streams.index.other_labels import OtherLabels, OthersOfDay, UndeclaredLabel
 from streams.index.incidents import Incident, IncidentShift, incident_id
+from streams.index.other_labels import OtherLabels, OthersOfDay, UndeclaredLabel
 from streams.index.panes import DAY_MS, HOUR_MS, rfc3339
 from streams.index.shift_ratio import Contributor, RatioInterval
 from streams.index.shift_series import WatchedSeries
@@ -150,7 +150,7 @@ def fence_record_of(edition, as_of_ms, applied):
 
 
 def others_of_day(*labels, day=20_000, dimension="category", **more):
-    """What ``other`` of a day of 1,000 orders is made of: undeclared (label, orders), the largest first."""
+    """What ``other`` of a day of 1,000 orders is made of: (label, orders), the largest first."""
     counts = {
         "total": 1_000, "other": sum(count for _, count in labels), "more": 0, "unnamed": 0,
         "undeclared": sum(count for _, count in labels), "labels": len(labels),

@@ -23,12 +23,15 @@ def check_labels(held: Mapping[str, MarketRedis | None]) -> list[Finding]:
         finding
         for code, others in sorted(published.items())
         for each in others.dimensions
+        if each.dimension in _PLACES
         for finding in _of_dimension(code, others.day, each)
     ]
     if found or not published:
         return found
     expected = "labels that members have, and room for them"
-    return [Finding("labels", Level.OK, ", ".join(sorted(published)), expected, "members have them")]
+    return [
+        Finding("labels", Level.OK, ", ".join(sorted(published)), expected, "members have them")
+    ]
 
 
 def _of_dimension(code: str, day: str, of: OthersOfDimension) -> Iterator[Finding]:
@@ -39,7 +42,7 @@ def _of_dimension(code: str, day: str, of: OthersOfDimension) -> Iterator[Findin
             "labels",
             Level.WARNING,
             where,
-            f"at most {UNDECLARED_SHARE_MAX:.0%} of a day's {of.counted} with a label that no member has",
+            f"at most {UNDECLARED_SHARE_MAX:.0%} of a day's {of.counted} whose label no member has",
             f"{share(of.undeclared, of):.1%}; in `other`: {said}",
             f"name them in methodology.toml ({_PLACES[of.dimension]}), and raise `edition`",
             cause=f"undeclared {of.counted}",
@@ -51,8 +54,8 @@ def _of_dimension(code: str, day: str, of: OthersOfDimension) -> Iterator[Findin
             where,
             f"room for the labels of {1 - MORE_SHARE_MAX:.0%} of a day's {of.counted}",
             f"{share(of.more, of):.1%} without room; in `other`: {said}",
-            "find the producer that invents labels (an id in their place), and mend it: docs/runbook.md, "
-            "EcindexLabelsWithoutRoom",
+            "find the producer that invents labels (an id in their place), and mend it: "
+            "docs/runbook.md, EcindexLabelsWithoutRoom",
             cause=f"without room {of.counted}",
         )
 

@@ -143,6 +143,11 @@ def test_what_other_is_made_of_is_shown_of_the_newest_day_and_only_where_a_label
         "category:orders", "category 33.9 % of 1,000 orders on 2024-10-04",
     )  # fmt: skip
     assert category.labels[0] == ("<img src=x>\N{REPLACEMENT CHARACTER}[31m", "300")
-    assert [label for label, _ in category.labels[1:]] == ["label 0", "label 1", "label 2", "label 3"]
+    assert [label for label, _ in category.labels[1:]] == [
+        "label 0",
+        "label 1",
+        "label 2",
+        "label 3",
+    ]
     assert category.rest == "2 more labels, unnamed 5"
     assert page([total(1)]).others == []

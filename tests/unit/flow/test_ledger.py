@@ -72,7 +72,9 @@ def test_label_rows_are_kept_of_the_newest_two_days():
 
     def apply(day, through, number, sp=SP):
         labels, key = PackedRow([0, number]), f"{day}|{sp}".encode()
-        ledger.apply_row(SlotKey("PK", DAY, day), sp, through, row, b"", key, offset=0, labels=labels)
+        ledger.apply_row(
+            SlotKey("PK", DAY, day), sp, through, row, b"", key, offset=0, labels=labels
+        )
 
     def kept(day):
         return [each.numbers[1] for each in ledger.label_rows(day)]

@@ -59,7 +59,11 @@ def test_orders_of_an_undeclared_category_by_an_undeclared_method_are_named(flow
         largest=[UndeclaredLabel(label_of(GNOMES), 302), UndeclaredLabel(label_of("Pet-Food"), 2)],
     )  # fmt: skip
     method = of(flow, "payment_method")
-    assert (method.other, method.unnamed, method.largest) == (300, 2, [UndeclaredLabel("crypto", 300)])
+    assert (method.other, method.unnamed, method.largest) == (
+        300,
+        2,
+        [UndeclaredLabel("crypto", 300)],
+    )
     by_payments = of(flow, "payment_method", "payments")
     assert (by_payments.total, by_payments.largest) == (5, [UndeclaredLabel("crypto", 5)])
     assert (of(flow, "region").unnamed, of(flow, "channel").labels) == (302, 0)

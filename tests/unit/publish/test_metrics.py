@@ -338,7 +338,9 @@ def test_what_other_is_made_of_is_exported_of_the_newest_day(metrics):
     assert found["local_day_orders"] == {frozenset({("market", "PK")}): 1_000}
     assert found["other_orders"] == {frozenset(of.items()): 44}
     assert found["more_orders"] == {frozenset(of.items()): 3}
-    shown = {dict(labels)["label"]: number for labels, number in found["undeclared_label_orders"].items()}
+    shown = {
+        dict(labels)["label"]: number for labels, number in found["undeclared_label_orders"].items()
+    }
     assert shown == {hostile: 9, "label 0": 8, "label 1": 7, "label 2": 6, "label 3": 5}
     metrics.index.show(publication([]))
     assert "other_orders" not in scrape(metrics)
