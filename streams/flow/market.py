@@ -239,7 +239,7 @@ class MarketCompile:
             answers=self.answered.given(progress.headline_ms),
             pages=self.shifts.pages.counts(progress.headline_ms),
             incidents=self.shifts.incidents.shown(),
-            others=self.others.step(waited=days_due),
+            others=self.others.step(waited=days_due and not moved),
             suspicions=self.suspicions.shown(),
             detectors=self.shifts.take_record(),
             shown=days.ended,

@@ -1,7 +1,7 @@
 """What ``other`` is made of: the labels of one local day that no member has, and what names them.
 
-It is read from the label rows of the day, which alone have the texts. An order that names two labels of
-a dimension is one order of ``other``: the label sets of the rows say how often that was (``member_rows``).
+It is read from the label rows of the day, which alone have the texts. An order that names two labels
+of a dimension is one order of ``other``: the label sets of the rows say how often (``member_rows``).
 """
 
 from __future__ import annotations

@@ -223,7 +223,8 @@ def as_json(views: Sequence[MarketView]) -> str:
     """Encode the views in one line: an array of objects.
 
     Each has ``market``, ``state``, ``as_of_age_s``, ``published_age_s``, ``source_ages_s``,
-    ``snapshot``, ``incidents`` and ``others``; one that could not be read has ``failure`` too (docs/readers.md).
+    ``snapshot``, ``incidents`` and ``others``; one that could not be read has ``failure`` too
+    (docs/readers.md).
     """
     return _encode(
         [

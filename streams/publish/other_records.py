@@ -1,4 +1,4 @@
-"""What `other` is made of, as Redis holds it: the HASH ``:others``, local day -> JSON (docs/contract.md).
+"""What `other` is made of, as Redis holds it: the HASH ``:others``, local day -> JSON.
 
 One structure for those who write it and those who read it.
 """

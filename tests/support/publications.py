@@ -156,7 +156,8 @@ def others_of_day(*labels, day=20_000, dimension="category", **more):
         "undeclared": sum(count for _, count in labels), "labels": len(labels),
     }  # fmt: skip
     largest = [UndeclaredLabel(*each) for each in labels]
-    found = OtherLabels(dimension, "orders", largest=largest, **counts | more)
+    fields = {"counted": "orders"} | counts | more
+    found = OtherLabels(dimension=dimension, largest=largest, **fields)
     return OthersOfDay(day, AS_OF_MS, [found])
 
 

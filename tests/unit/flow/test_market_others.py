@@ -2,6 +2,7 @@
 
 import pytest
 
+from streams.flow.market import IDLE_MS
 from streams.index import member_rows
 from streams.index.label_text import label_of
 from streams.index.other_labels import OtherLabels, OthersOfDay, UndeclaredLabel
@@ -101,12 +102,12 @@ def test_yesterday_stays_beside_today_and_no_third_day(flow):
 
 
 def test_it_is_read_once_a_minute_of_as_of_and_by_a_new_owner_at_once(flow):
-    sell(flow, "a", T0, GNOMES)
-    pay(flow, "a", T0, "cod")
+    sell(flow, "a", T0 + 10_000, GNOMES)
+    pay(flow, "a", T0 + 10_000, "cod")
     flow.run()
     before = others(flow)
-    sell(flow, "b", T0 + 20_000, GNOMES)
-    pay(flow, "b", T0 + 20_000, "cod")
+    sell(flow, "b", T0 + 30_000, GNOMES)
+    pay(flow, "b", T0 + 30_000, "cod")
     flow.run()
     assert others(flow) is before
     sell(flow, "c", T0 + 70_000, GNOMES)
@@ -119,6 +120,16 @@ def test_it_is_read_once_a_minute_of_as_of_and_by_a_new_owner_at_once(flow):
         flow.step(partition)
     assert others(flow) == known
     assert others(flow) is not known
+
+
+def test_what_comes_while_as_of_stands_still_is_read_after_a_while(flow):
+    sell(flow, "a", T0, GNOMES)
+    pay(flow, "a", T0, "cod")
+    flow.run()
+    sell(flow, "b", T0, GNOMES)  # its pane is not changed by orders whose time as_of has not reached
+    flow.now_ms += IDLE_MS
+    flow.run(caught_up=False)
+    assert of(flow, "category").total == 2
 
 
 def test_more_labels_than_are_remembered_change_no_number(flow, monkeypatch):
