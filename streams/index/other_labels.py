@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Mapping
+from itertools import accumulate
 from typing import NamedTuple
 
 from streams.index import partials as col
@@ -21,6 +22,8 @@ ORDERS, PAYMENTS = "orders", "payments"
 LARGEST_MAX = 10
 """Undeclared labels that are named; of the others the number is known."""
 _PLACED_PART = 0
+_METHOD = str(METHOD)
+_WIDTHS = {str(dimension): width for dimension, width in enumerate(DAY_BOOK.widths)}
 _CAPTURED_AT, _FAILED_AT = col.DAY_METHOD_PAYMENTS_AT, col.DAY_METHOD_PAYMENTS_AT + 2
 
 
@@ -65,89 +68,97 @@ class OthersOfDay(NamedTuple):
     """By orders in the order of ``DIMENSIONS``, then payment methods by payments."""
 
 
-class _Tally:
-    """Sums of one dimension over rows."""
+class _Counts:
+    """Sums over rows, by label as rows have it: the number of the dimension, then the text.
 
-    __slots__ = ("by_label", "more", "named", "other", "uncertain", "undeclared", "unnamed")
+    Thousands of labels are the same in each row, so what each of them means is asked once, at the end.
+    """
 
     def __init__(self) -> None:
-        self.other = self.undeclared = self.more = self.unnamed = self.named = self.uncertain = 0
-        self.by_label: dict[str, int] = {}
+        self.orders = self.payments = self.uncertain = 0
+        self.placed: dict[str, int] = {}
+        self.tried: dict[str, int] = {}
+        """Captured and failed payments, by method."""
+        self.sets: dict[tuple[str, ...], int] = {}
+        """Placed orders by the categories that they name, of those that name several."""
 
-    def add(self, label: str, member: str | None, count: int) -> None:
-        if label == ABSENT:
-            self.unnamed += count
-        else:
-            self.named += count
-            if label == MORE:
-                self.more += count
-            elif member is None:
-                self.undeclared += count
-                self.by_label[label] = self.by_label.get(label, 0) + count
-        if member is None or member == OTHER:
-            self.other += count
-
-    def result(self, dimension: str, counted: str, total: int) -> OtherLabels:
-        largest = heapq.nsmallest(
-            LARGEST_MAX, self.by_label.items(), key=lambda each: (-each[1], each[0])
-        )
-        return OtherLabels(
-            dimension, counted, total, self.other, self.undeclared, self.more, self.unnamed,
-            len(self.by_label), [UndeclaredLabel(*each) for each in largest], self.uncertain,
-        )  # fmt: skip
+    def add(self, row: PackedRow) -> None:
+        numbers = dict(zip(row.numbers[::2], row.numbers[1::2], strict=True))
+        self.orders += _of(numbers, col.PLACED_AT)
+        self.payments += _of(numbers, col.DAY_PAYMENTS) + _of(numbers, col.DAY_FAILED)
+        self.uncertain += _of(numbers, col.DAY_UNCERTAIN)
+        columns = [*accumulate((_WIDTHS[text[0]] for text in row.labels), initial=DAY_BOOK.totals)]
+        for text, at in zip(row.labels, columns, strict=False):
+            if at in numbers:  # PLACED_AT is the first column of a label
+                self.placed[text] = self.placed.get(text, 0) + int(numbers[at])
+            if text[0] == _METHOD:
+                tried = _of(numbers, at + _CAPTURED_AT) + _of(numbers, at + _FAILED_AT)
+                if tried:
+                    self.tried[text] = self.tried.get(text, 0) + tried
+        texts = dict(zip(columns, row.labels, strict=False)) if row.sets else {}
+        for orders, part, *items in row.sets:
+            if part == _PLACED_PART:
+                key = tuple(texts[column] for column, _ in map(column_and_tag, items))
+                self.sets[key] = self.sets.get(key, 0) + orders
 
 
 def other_labels(rows: Iterable[PackedRow], members: MemberRows) -> list[OtherLabels]:
     """Read the rows of one day of all source partitions; none where nothing was counted."""
-    by_orders = [_Tally() for _ in DIMENSIONS]
-    by_payments = _Tally()
-    orders = payments = 0
+    counts = _Counts()
     for row in rows:
-        numbers = {
-            int(at): int(of) for at, of in zip(row.numbers[::2], row.numbers[1::2], strict=True)
-        }
-        orders += numbers.get(col.PLACED_AT, 0)
-        payments += numbers.get(col.DAY_PAYMENTS, 0) + numbers.get(col.DAY_FAILED, 0)
-        _add_row(row, numbers, members, by_orders, by_payments)
-    if not orders and not payments:
+        counts.add(row)
+    if not counts.orders and not counts.payments:
         return []
-    # An order that names no method has no label of one, not even ABSENT.
-    by_orders[METHOD].unnamed = orders - by_orders[METHOD].named
-    found = zip(DIMENSIONS, by_orders, strict=True)
-    return [
-        *(tally.result(dimension, ORDERS, orders) for dimension, tally in found),
-        by_payments.result(DIMENSIONS[METHOD], PAYMENTS, payments),
+    found = [
+        _tallied(counts.placed, number, counts.orders, members) for number in range(len(DIMENSIONS))
     ]
+    found[CATEGORY] = _each_order_once(found[CATEGORY], counts, members)
+    # An order that names no method has no label of one, not even ABSENT.
+    silent = counts.orders - sum(of for text, of in counts.placed.items() if text[0] == _METHOD)
+    methods = found[METHOD]
+    found[METHOD] = methods._replace(unnamed=methods.unnamed + silent)
+    by_payments = _tallied(counts.tried, METHOD, counts.payments, members)
+    return [*found, by_payments._replace(counted=PAYMENTS)]
 
 
-def _add_row(
-    row: PackedRow,
-    numbers: Mapping[int, int],
-    members: MemberRows,
-    by_orders: list[_Tally],
-    by_payments: _Tally,
-) -> None:
-    in_other: dict[int, bool] = {}  # categories by column: whether each is an undeclared label
-    at = DAY_BOOK.totals
-    for text in row.labels:
-        dimension, label = int(text[0]), text[1:]
+def _tallied(
+    counts: Mapping[str, int], dimension: int, total: int, members: MemberRows
+) -> OtherLabels:
+    """Sum what names labels of a dimension; what names two of them is counted twice."""
+    digit = str(dimension)
+    other = 0
+    special = {ABSENT: 0, MORE: 0}
+    undeclared: dict[str, int] = {}
+    for text, count in counts.items():
+        if text[0] != digit:
+            continue
+        label = text[1:]
         member = members.named(dimension, label)
-        placed = numbers.get(at + col.PLACED_AT, 0)
-        if placed:
-            by_orders[dimension].add(label, member, placed)
-        if dimension == METHOD:
-            tried = numbers.get(at + _CAPTURED_AT, 0) + numbers.get(at + _FAILED_AT, 0)
-            if tried:
-                by_payments.add(label, member, tried)
-        elif dimension == CATEGORY and (member is None or member == OTHER):
-            in_other[at] = member is None and label not in (ABSENT, MORE)
-        at += DAY_BOOK.widths[dimension]
-    categories = by_orders[CATEGORY]
-    categories.uncertain += numbers.get(col.DAY_UNCERTAIN, 0)
-    for orders, part, *items in row.sets:
-        if part == _PLACED_PART:
-            found = [
-                in_other[column] for column, _ in map(column_and_tag, items) if column in in_other
-            ]
-            categories.other -= orders * max(0, len(found) - 1)
-            categories.undeclared -= orders * max(0, sum(found) - 1)
+        if member is None or member == OTHER:
+            other += count
+        if label in special:
+            special[label] += count
+        elif member is None:
+            undeclared[label] = count
+    largest = heapq.nsmallest(LARGEST_MAX, undeclared.items(), key=lambda each: (-each[1], each[0]))
+    return OtherLabels(
+        DIMENSIONS[dimension], ORDERS, total, other, sum(undeclared.values()), special[MORE],
+        special[ABSENT], len(undeclared), [UndeclaredLabel(*each) for each in largest],
+    )  # fmt: skip
+
+
+def _each_order_once(found: OtherLabels, counts: _Counts, members: MemberRows) -> OtherLabels:
+    other, undeclared = found.other, found.undeclared
+    for texts, orders in counts.sets.items():
+        labels = [text[1:] for text in texts]
+        names = [members.named(CATEGORY, label) for label in labels]
+        in_other = sum(name is None or name == OTHER for name in names)
+        said = zip(names, labels, strict=True)
+        of_these = sum(name is None and label not in (ABSENT, MORE) for name, label in said)
+        other -= orders * max(0, in_other - 1)
+        undeclared -= orders * max(0, of_these - 1)
+    return found._replace(other=other, undeclared=undeclared, uncertain=counts.uncertain)
+
+
+def _of(numbers: Mapping[int | str, int | str], column: int) -> int:
+    return int(numbers.get(column, 0))

@@ -26,7 +26,9 @@ pytestmark = pytest.mark.stack
 NOW_MS = AS_OF_MS + 2_500
 EXPIRE_MS = 60_000
 COMMANDS = sorted(set(re.findall(r"'([A-Z]{3,})'", SCRIPT)) - {"MAXLEN"})
-TYPES = MarketKeys("hash", "hash", "string", "stream", "zset", "hash", "hash", "hash", "hash")
+TYPES = MarketKeys(
+    "hash", "hash", "string", "stream", "zset", "hash", "hash", "hash", "hash", "hash"
+)
 
 
 @pytest.fixture

@@ -126,7 +126,9 @@ def test_what_comes_while_as_of_stands_still_is_read_after_a_while(flow):
     sell(flow, "a", T0, GNOMES)
     pay(flow, "a", T0, "cod")
     flow.run()
-    sell(flow, "b", T0, GNOMES)  # its pane is not changed by orders whose time as_of has not reached
+    sell(
+        flow, "b", T0, GNOMES
+    )  # its pane is not changed by orders whose time as_of has not reached
     flow.now_ms += IDLE_MS
     flow.run(caught_up=False)
     assert of(flow, "category").total == 2
