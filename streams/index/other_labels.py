@@ -31,7 +31,7 @@ class UndeclaredLabel(NamedTuple):
     """A label that no member has, and how many orders or payments name it."""
 
     label: str
-    count: int
+    events: int
 
 
 class OtherLabels(NamedTuple):
@@ -153,8 +153,8 @@ def _each_order_once(found: OtherLabels, counts: _Counts, members: MemberRows) -
         labels = [text[1:] for text in texts]
         names = [members.named(CATEGORY, label) for label in labels]
         in_other = sum(name is None or name == OTHER for name in names)
-        said = zip(names, labels, strict=True)
-        of_these = sum(name is None and label not in (ABSENT, MORE) for name, label in said)
+        pairs = zip(names, labels, strict=True)
+        of_these = sum(name is None and label not in (ABSENT, MORE) for name, label in pairs)
         other -= orders * max(0, in_other - 1)
         undeclared -= orders * max(0, of_these - 1)
     return found._replace(other=other, undeclared=undeclared, uncertain=counts.uncertain)

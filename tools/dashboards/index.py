@@ -471,7 +471,7 @@ def _categories(board: dashboard.Dashboard) -> None:
     board.with_panel(
         lines(
             "Labels that no member has",
-            [(f"topk({ROWS_MAX}, {undeclared})", "{{dimension}}: {{label}}")],
+            [(largest(undeclared, "dimension, label"), "{{dimension}}: {{label}}")],
             "Orders of the local day so far that name a label which the methodology does not have: the "
             "five largest of each dimension. Name them in methodology.toml, and raise its edition.",
             many=True,

@@ -35,7 +35,7 @@ def check_labels(held: Mapping[str, MarketRedis | None]) -> list[Finding]:
 
 
 def _of_dimension(code: str, day: str, of: OthersOfDimension) -> Iterator[Finding]:
-    said = say_others(of, day, _LABELS_NAMED).line
+    made_of = say_others(of, day, _LABELS_NAMED).line
     where = f"{code} {of.dimension}"
     if of.undeclared >= UNDECLARED_MIN and share(of.undeclared, of) > UNDECLARED_SHARE_MAX:
         yield Finding(
@@ -43,7 +43,7 @@ def _of_dimension(code: str, day: str, of: OthersOfDimension) -> Iterator[Findin
             Level.WARNING,
             where,
             f"at most {UNDECLARED_SHARE_MAX:.0%} of a day's {of.counted} whose label no member has",
-            f"{share(of.undeclared, of):.1%}; in `other`: {said}",
+            f"{share(of.undeclared, of):.1%}; in `other`: {made_of}",
             f"name them in methodology.toml ({_PLACES[of.dimension]}), and raise `edition`",
             cause=f"undeclared {of.counted}",
         )
@@ -53,7 +53,7 @@ def _of_dimension(code: str, day: str, of: OthersOfDimension) -> Iterator[Findin
             Level.WARNING,
             where,
             f"room for the labels of {1 - MORE_SHARE_MAX:.0%} of a day's {of.counted}",
-            f"{share(of.more, of):.1%} without room; in `other`: {said}",
+            f"{share(of.more, of):.1%} without room; in `other`: {made_of}",
             "find the producer that invents labels (an id in their place), and mend it: "
             "docs/runbook.md, EcindexLabelsWithoutRoom",
             cause=f"without room {of.counted}",
