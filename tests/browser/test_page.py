@@ -428,6 +428,7 @@ async def test_text_from_redis_is_text(redis, shop, see):
     shop.floors["PK"].incidents = [incident(incident_shift("category", hostile))]
     shop.floors["PK"].suspicions = [suspicion("category", hostile)]
     await shop.step()
+    await page.wait_for_selector(".suspicions li")
     shop.floors["PK"].others = [others_of_day((f"{hostile} \u05d2\u05e0\u05df", 300), ("b", 7))]
     assert await page.is_hidden("#others")
     height = await page.evaluate("document.documentElement.scrollHeight")
@@ -438,7 +439,6 @@ async def test_text_from_redis_is_text(redis, shop, see):
         f"category 30.7 % of 1,000 orders on 2024-10-04: {hostile} \u05d2\u05e0\u05df 300, b 7"
     )
     assert len(await page.query_selector_all("#others bdi")) == 2
-    await page.wait_for_selector(".suspicions li")
     assert not await page.query_selector("main img")
     for place in (".incident h3", ".suspicions", "#others"):
         assert "<img src=x" in await page.inner_text(place)
