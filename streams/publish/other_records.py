@@ -15,6 +15,9 @@ from streams.index.other_labels import PAYMENTS, OtherLabels, OthersOfDay
 from streams.index.panes import day_name, rfc3339
 from streams.index.values import VERSION
 
+SHOWN_SHARE_MIN = 0.001
+"""Share of a day's orders, or payments, from which on people are told of it."""
+
 
 class PublishedLabel(msgspec.Struct, frozen=True):
     """An undeclared label, and how many orders or payments name it."""
@@ -39,8 +42,9 @@ class OthersOfDimension(msgspec.Struct, frozen=True):
 
     @property
     def says_something(self) -> bool:
-        """Whether anything is in it that the methodology could tell apart."""
-        return self.undeclared > 0 or self.more > 0
+        """Whether enough is in it that the methodology could tell apart; less is a slip of the pen."""
+        least = max(1.0, SHOWN_SHARE_MIN * self.total)
+        return self.undeclared >= least or self.more >= least
 
     @property
     def unnamed_is_other(self) -> bool:

@@ -137,6 +137,8 @@ def test_what_other_is_made_of_is_shown_of_the_newest_day_and_only_where_a_label
     labels = [(hostile, 300), *((f"label {number}", 9 - number) for number in range(6))]
     days = [others_of_day(("old", 1), day=19_999), others_of_day(*labels, unnamed=5)]
     days[1].dimensions.extend(others_of_day(dimension="region", other=30, unnamed=30).dimensions)
+    slip = others_of_day(("web shop", 9), dimension="channel", total=10_000)
+    days[1].dimensions.extend(slip.dimensions)
     shown = page([total(1)], others=other_fields("PK", days) | {"x": "?"})
     (category,) = shown.others
     assert (category.id, category.head) == (
