@@ -340,6 +340,7 @@ class RedisPoller:
         self._ask_incidents(pipeline, market)
         pipeline.get(keys.snapshot)
         pipeline.hget(keys.values, RESTLESS_FIELD)
+        pipeline.hgetall(keys.others)
         if first:
             pipeline.xrevrange(keys.changes, count=CHANGES_READ)
         if with_history:
@@ -350,7 +351,7 @@ class RedisPoller:
             _log_damage(market, damaged)
             known.header = header
             return False
-        incidents, sent, encoded, restless, *rest = answers
+        incidents, sent, encoded, restless, others, *rest = answers
         known.incidents = [incidents, sent]
         if encoded is None:
             known.present = False
@@ -375,6 +376,7 @@ class RedisPoller:
             suspicions=hash_texts(header.suspicions),
             sent=hash_texts(sent),
             restless=read_restless(restless),
+            others=hash_texts(others),
             left_out=snapshot.left_out,
         )
         data = view.encode(known.page)

@@ -25,12 +25,15 @@ from streams.index.methodology import Market
 from streams.index.shift_series import PAYMENT_FAILURE
 from streams.index.values import WINDOWS_MS, Snapshot, Value, decimal
 from streams.publish.incident_words import naming_of
+from streams.publish.other_records import read_others
+from streams.publish.other_words import say_others
 from streams.publish.ranking import ALL, rank_members
 from streams.publish.restless_records import restless_series
 
 MARKET, CATEGORY, METHOD = "market", "category", "payment_method"
 DIMENSIONS = (CATEGORY, METHOD, "region", "channel")
 MOVERS_MAX = 6
+LABELS_MAX = 5
 
 
 class Cell(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -80,6 +83,16 @@ class Movers(msgspec.Struct, frozen=True):
     members: list[Mover]
 
 
+class ShownOthers(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What `other` of a dimension is made of: its share in words, labels and counts, and the rest."""
+
+    id: str
+    """``dimension:counted``."""
+    head: str
+    labels: list[tuple[str, str]]
+    rest: str = ""
+
+
 class MarketPage(msgspec.Struct, frozen=True, omit_defaults=True):
     """Everything that the page shows of a market except its age."""
 
@@ -104,6 +117,8 @@ class MarketPage(msgspec.Struct, frozen=True, omit_defaults=True):
     """Spark of the market as a whole."""
     restless: bool = False
     """True when only a larger shift of the market as a whole pages."""
+    others: list[ShownOthers] = []
+    """What `other` is made of on the newest local day; empty while all labels have a member."""
     left_out: int = 0
     sources: dict[str, str] = {}
     """``as_of`` of each source; ``as_of`` is the least of those that joined."""
@@ -132,12 +147,13 @@ def market_page(
     suspicions: Mapping[str, str] | None = None,
     sent: Mapping[str, str] | None = None,
     restless: Sequence[str] = (),
+    others: Mapping[str, str] | None = None,
     left_out: int = 0,
 ) -> MarketPage:
     """The page of a snapshot. ``market`` None: this board's methodology does not name the market.
 
-    ``shifts``, ``incidents``, ``suspicions`` and ``sent`` are the HASHes of these names; a record of an
-    unknown shape is left out. ``restless``: the series that only a larger shift makes page.
+    ``shifts``, ``incidents``, ``suspicions``, ``sent`` and ``others`` are the HASHes of these names; a
+    record of an unknown shape is left out. ``restless``: the series that only a larger shift makes page.
     """
     naming = naming_of(snapshot.market, market)
     found = incidents_of(incidents or {}, suspicions or {}, naming, sent)
@@ -170,6 +186,7 @@ def market_page(
         spark_ms=sparks.times_ms,
         spark=sparks.points.get((MARKET, ALL), []),
         restless=(MARKET, ALL) in unwatched,
+        others=_others(others or {}),
         left_out=left_out,
         sources=snapshot.sources,
     )
@@ -183,6 +200,15 @@ def _loose(
     return [
         msgspec.structs.replace(shift, command=expect_command(snapshot.market, shift, now_ms))
         for shift in without_incident(active(records), found)
+    ]
+
+
+def _others(records: Mapping[str, str]) -> list[ShownOthers]:
+    return [
+        ShownOthers(f"{each.dimension}:{each.counted}", *say_others(each, of.day, LABELS_MAX))
+        for of in read_others(records)[:1]
+        for each in of.dimensions
+        if each.says_something
     ]
 
 

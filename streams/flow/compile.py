@@ -334,6 +334,7 @@ class PartitionCompile:
             offset=offset,
             news=offset > market.progress.floor_applied
             and not (self.anew and market.shows_open_row(parsed.slot)),
+            labels=record.row,
         )
         mark = self.marks.get(parsed.sp)
         if mark is not None and mark.through >= record.through:

@@ -29,17 +29,21 @@ from streams.flow.merged import (
     restore,
 )
 from streams.flow.state import DAY, FOREVER_MS, LIVE, NEVER_MS, SlotKey
+from streams.index.label_rows import PackedRow
 from streams.index.member_rows import MemberRows
 from streams.index.methodology import Market, Methodology
 from streams.index.panes import HOUR_MS, MINUTE_MS, QUARTER_MS, LocalDays
 from streams.index.partials import BOUGHT, Layout, Row, add_into, sum_rows
 from streams.index.shoppers import NOBODY
 
+LABELED_DAYS = 2
+"""Newest local days of which label rows are kept."""
+
 
 class OpenRow:
     """The best known row of one source partition for a slot it may still add to."""
 
-    __slots__ = ("keys", "offset", "row", "sketch", "through")
+    __slots__ = ("keys", "labels", "offset", "row", "sketch", "through")
 
     def __init__(self, through: int, row: Row, sketch: bytes, key: bytes, offset: int) -> None:
         self.through = through
@@ -48,6 +52,8 @@ class OpenRow:
         self.row = row
         self.sketch = sketch
         self.keys = {key}
+        self.labels: PackedRow | None = None
+        """The row as level 1 sent it; only of the newest days, see ``label_rows``."""
 
 
 class Ledger:
@@ -80,6 +86,7 @@ class Ledger:
         """Up to here the shift detectors have read all panes: later ones are kept, however old."""
         self.first_day = NEVER_MS
         """Number of the oldest day that is kept."""
+        self._newest_day = NEVER_MS
         self.first_ms: dict[str, int] = {}
         """For each input topic, start of the first pane with a row: there its log begins to cover."""
         self._changed_panes: set[int] = set()
@@ -98,11 +105,12 @@ class Ledger:
         *,
         offset: int,
         news: bool = True,
+        labels: PackedRow | None = None,
     ) -> None:
         """Apply a row that level 1 sent; the larger ``through`` over all writers wins.
 
         ``offset``: offset of its partials record. ``news``: no acknowledged publication contains
-        this record, so the slot counts as changed.
+        this record, so the slot counts as changed. ``labels``: the row as level 1 sent it.
         """
         live = slot.book == LIVE
         if live:
@@ -115,11 +123,13 @@ class Ledger:
         if known is None:
             rows[sp] = OpenRow(through, row, sketch, key, offset)
             self._by_sp.setdefault(sp, set()).add(slot)
+            self._keep_labels(slot, rows[sp], labels)
         else:
             known.keys.add(key)
             if through <= known.through:
                 return
             known.through = through
+            self._keep_labels(slot, known, labels)
             if known.row == row:
                 return  # the shoppers are the same too: each has an order in it
             known.row = row
@@ -136,6 +146,22 @@ class Ledger:
                 self._changed_panes.add(slot.slot)
         elif news:
             self._changed_days.add(slot.slot)
+
+    def _keep_labels(self, slot: SlotKey, row: OpenRow, labels: PackedRow | None) -> None:
+        """Keep the label row of a day, if it is one of the newest; others give theirs up.
+
+        A row of 4,096 labels takes up to 2 MB. Whoever asks what ``other`` is made of asks for now.
+        """
+        if slot.book == LIVE:
+            return
+        if slot.slot > self._newest_day:
+            self._newest_day = slot.slot
+            for day, rows in self._open_days.items():
+                if day <= slot.slot - LABELED_DAYS:
+                    for each in rows.values():
+                        each.labels = None
+        if slot.slot > self._newest_day - LABELED_DAYS:
+            row.labels = labels
 
     def note_first(self, topic: str, pane_ms: int) -> None:
         """Note that the topic had a row for the pane that starts at ``pane_ms``, kept or not."""
@@ -385,6 +411,11 @@ class Ledger:
             if merged is None or not merged.contains(str(sp), 0):
                 rows.append(open_row.row)
         return sum_rows(rows, self.layout.day_width) if rows else None
+
+    def label_rows(self, day: int) -> list[PackedRow]:
+        """Label rows of a local day; none of it before the newest ``LABELED_DAYS``."""
+        rows = self._open_days.get(day, {}).values()
+        return [row.labels for row in rows if row.labels is not None]
 
     def hours(self) -> set[int]:
         """Starts of the hours that have rows."""

@@ -22,6 +22,7 @@ from streams.flow.market_closings import ClosedSlots, MarketClosings
 from streams.flow.market_days import MarketDays
 from streams.flow.market_expectation import MarketExpectation, Observed
 from streams.flow.market_level import MarketLevel
+from streams.flow.market_others import MarketOthers
 from streams.flow.market_progress import MarketProgress
 from streams.flow.market_shifts import MarketShifts, Reach
 from streams.flow.market_shoppers import MarketShoppers
@@ -79,6 +80,7 @@ class MarketCompile:
         self.windows = MarketWindows(self.progress, self.ledger, self.expectation, self.shoppers)
         self.level = MarketLevel(self.progress, self.ledger)
         self.days = MarketDays(self.progress, self.ledger, self.expectation, self.level)
+        self.others = MarketOthers(self.progress, self.ledger)
         self.inheriting = Inheriting(self.progress, self.ledger, self.level, self.shoppers)
         self.closings = MarketClosings(
             self.progress, self.ledger, self.windows, self.days, self.shoppers
@@ -192,7 +194,8 @@ class MarketCompile:
         revised = self.ledger.changed_before(self.progress.newest_ms)
         history_changed = self.expectation.take_history()
         due = moved or revised or history_changed or self._journal_due(now_ms) or self.behind
-        if not (due or self._must_publish or self._days_due(now_ms)):
+        days_due = self._days_due(now_ms)
+        if not (due or self._must_publish or days_due):
             return None
         self._must_publish = False
         self._published_at_ms = now_ms
@@ -236,6 +239,7 @@ class MarketCompile:
             answers=self.answered.given(progress.headline_ms),
             pages=self.shifts.pages.counts(progress.headline_ms),
             incidents=self.shifts.incidents.shown(),
+            others=self.others.step(waited=days_due and not moved),
             suspicions=self.suspicions.shown(),
             detectors=self.shifts.take_record(),
             shown=days.ended,

@@ -64,6 +64,9 @@ class MemberRows:
             {}, market.method_aliases, {}, market.channel_aliases,
         )  # fmt: skip
         self._known: dict[tuple[int, str], int] = {}
+        self._undeclared: set[tuple[int, str]] = set()
+        """Those of the known labels that no member has."""
+        self._names = members
 
     def live(self, packed: PackedRow) -> Row:
         """Return the member row of a row of the live book."""
@@ -72,6 +75,11 @@ class MemberRows:
     def day(self, packed: PackedRow) -> Row:
         """Return the member row of a row of the day book."""
         return self._read(self._day, packed)
+
+    def named(self, dimension: int, label: str) -> str | None:
+        """Return the member that a label names; None where it is no member's, and so in `other`."""
+        at = self._index(dimension, label)
+        return None if (dimension, label) in self._undeclared else self._names[dimension][at]
 
     def _read(self, reading: _Reading, packed: PackedRow) -> Row:
         """IndexError or ValueError for what its book cannot have written."""
@@ -103,16 +111,19 @@ class MemberRows:
         if found is None:
             if len(self._known) >= _KNOWN_MAX:
                 self._known.clear()
-            found = self._known[dimension, label] = self._find(dimension, label)
+                self._undeclared.clear()
+            member = self._find(dimension, label)
+            if member is None:
+                self._undeclared.add((dimension, label))
+                member = len(self._indices[dimension]) - 1
+            found = self._known[dimension, label] = member
         return found
 
-    def _find(self, dimension: int, label: str) -> int:
-        indices = self._indices[dimension]
-        other = len(indices) - 1
+    def _find(self, dimension: int, label: str) -> int | None:
         if label in (ABSENT, MORE):
-            return other
+            return None
         name = slug(label)
-        return indices.get(self._aliases[dimension].get(name, name), other)
+        return self._indices[dimension].get(self._aliases[dimension].get(name, name))
 
 
 class _Reading(NamedTuple):

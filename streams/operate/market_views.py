@@ -18,6 +18,7 @@ from streams.index.values import Snapshot
 from streams.publish.hash_texts import hash_texts
 from streams.publish.incident_records import PublishedIncident, read_incidents
 from streams.publish.keys import inputs_key, market_keys, markets_key, sent_key
+from streams.publish.other_records import PublishedOthers, read_others
 from streams.publish.redis_clients import (
     REDIS_ERRORS,
     in_words,
@@ -66,6 +67,8 @@ class MarketView(NamedTuple):
     """When people were told, by incident, as far as it is known."""
     restless: Sequence[str] = ()
     """Series that only a larger shift makes page, ``dimension:member`` each."""
+    others: Sequence[PublishedOthers] = ()
+    """What `other` is made of, the newest local day first."""
 
 
 @contextlib.contextmanager
@@ -190,6 +193,7 @@ def _read(client: Any, market: str, prefix: str, now_ms: int) -> MarketView:
         suspicions=suspicions,
         sent=read_sent(_texts(client, sent_key(market, prefix))),
         restless=read_restless(restless),
+        others=read_others(_texts(client, keys.others)),
     )
 
 
@@ -218,8 +222,9 @@ def _view(market: str, encoded: bytes | None, now_ms: int) -> MarketView:
 def as_json(views: Sequence[MarketView]) -> str:
     """Encode the views in one line: an array of objects.
 
-    Each has ``market``, ``state``, ``as_of_age_s``, ``published_age_s``, ``source_ages_s``, ``snapshot``
-    and ``incidents``; one that could not be read has ``failure`` too (docs/readers.md).
+    Each has ``market``, ``state``, ``as_of_age_s``, ``published_age_s``, ``source_ages_s``,
+    ``snapshot``, ``incidents`` and ``others``; one that could not be read has ``failure`` too
+    (docs/readers.md).
     """
     return _encode(
         [
@@ -237,6 +242,7 @@ def as_json(views: Sequence[MarketView]) -> str:
                     for each in view.incidents
                     if each.id in view.incident_texts
                 ],
+                "others": view.others,
                 **({"failure": view.failure} if view.failure else {}),
             }
             for view in views

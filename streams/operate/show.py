@@ -38,6 +38,7 @@ from streams.publish.incident_words import (
     timeline_of,
     weight_of,
 )
+from streams.publish.other_words import say_others
 from streams.publish.ranking import ALL, rank_members
 from streams.publish.redis_clients import REDIS_ERRORS, in_words
 from streams.publish.restless_records import RESTLESS_WORDS, restless_series
@@ -48,6 +49,7 @@ _WINDOWS = ("1m", "5m", "1h")
 _ROWS_MAX = 25
 _INCIDENTS_MAX = 5
 _RESTLESS_MAX = 6
+_LABELS_MAX = 5
 
 
 def render(
@@ -129,6 +131,7 @@ def _market(view: MarketView, currency: str) -> RenderableType:
         _categories(values, currency, windows),
         Text(),
         _payments(values, longest),
+        *_others(view),
         *_not_ok(view.snapshot),
         *(Text(f"{name}: none seen yet") for name in SOURCES if name not in view.snapshot.sources),
     ]
@@ -182,6 +185,16 @@ def _restless(view: MarketView) -> list[Text]:
     names = ", ".join(series_name(*each, view.market) for each in series[:_RESTLESS_MAX])
     more = len(series) - _RESTLESS_MAX
     return [Text(f"{names}{f' and {more} more' if more > 0 else ''}: {RESTLESS_WORDS}", "dim")]
+
+
+def _others(view: MarketView) -> list[Text]:
+    """Return what `other` of the newest local day is made of, one line a dimension."""
+    return [
+        Text(f"other: {say_others(each, of.day, _LABELS_MAX).line}", "dim")
+        for of in view.others[:1]
+        for each in of.dimensions
+        if each.says_something
+    ]
 
 
 def _timeline(incident: PublishedIncident, sent: PublishedSent | None) -> str:

@@ -4,7 +4,8 @@
 -- are looked at before the first write, and the first write is one that a server without memory or
 -- disk refuses. What can fail after it is only a key that somebody else wrote; see `clear`.
 --
--- KEYS     fence, values, snapshot, changes, history, days, shifts, suspicions, incidents (publish/keys.py)
+-- KEYS     fence, values, snapshot, changes, history, days, shifts, suspicions, incidents,
+--          others (publish/keys.py)
 -- ARGV[1]  msgpack map; every number in it is decimal text, since a Lua number is a double
 -- ARGV[2]  snapshot JSON            (not for a beat)
 -- ARGV[3]  changes JSON or ''       (not for a beat)
@@ -13,9 +14,9 @@
 -- everything). The numbers are those found before the call.
 
 local sent = cmsgpack.unpack(ARGV[1])
-local fence, values, snapshot, changes, history, days, shifts, suspicions, incidents = unpack(KEYS)
+local fence, values, snapshot, changes, history, days, shifts, suspicions, incidents, others = unpack(KEYS)
 local CHUNK = 1000 -- Lua's C stack bounds unpack; an even number keeps pairs together
-local TYPES = {'hash', 'hash', 'string', 'stream', 'zset', 'hash', 'hash', 'hash', 'hash'} -- of KEYS
+local TYPES = {'hash', 'hash', 'string', 'stream', 'zset', 'hash', 'hash', 'hash', 'hash', 'hash'} -- of KEYS
 local DIGITS = 20 -- at most, in a number of a version
 
 -- Each command below, as it is called. may_write.lua has them too.
@@ -162,6 +163,8 @@ local function write()
   if sent.mode == 'full' then redis.call('DEL', incidents) end
   in_chunks('HDEL', incidents, sent.incidents_gone)
   in_chunks('HSET', incidents, sent.incidents)
+  if sent.others_new == '1' then redis.call('DEL', others) end
+  in_chunks('HSET', others, sent.others)
 end
 
 -- Deletes what readers take for a version, and each key of another type. A stream may have the right

@@ -17,7 +17,8 @@ from streams.flow.market_incidents import incident_of
 from streams.flow.publication import Publication
 from streams.flow.shift_watch import SeriesStatus
 from streams.index.incidents import ShiftName
-from streams.index.indices import METHOD
+from streams.index.indices import CATEGORY, METHOD
+from streams.index.other_labels import ORDERS
 from streams.index.panes import of_minute
 from streams.index.shift_series import PAYMENT_FAILURE
 from streams.index.values import WINDOWS_MS, Value
@@ -27,6 +28,7 @@ from streams.publish.ranking import ALL, Member, rank_members
 MEMBERS_MAX = 40
 SERIES_MAX = 8_000
 """One worker that owns the seven markets of the shipped methodology has 6,600."""
+_LABELS_MAX = 5
 _FIRST = -1
 """Rank before all members: of a market's own series, and of members that page."""
 
@@ -170,6 +172,7 @@ class IndexCollector:
             for series in _series_of(value, ranks.get((value.dimension, value.member), _FIRST))
         ]
         shown.series += _page_series(shown.publication)
+        shown.series += _other_series(shown.publication)
         incidents = incident_of(shown.publication.incidents)
         for status in shown.publication.watched:
             rank = ranks.get(_counted(status), _FIRST)
@@ -232,6 +235,28 @@ def _page_series(publication: Publication) -> Iterator[_Series]:
             ("shift_false_pages_limit", {"bound": "lower"}, count.lower),
             ("shift_false_pages_limit", {"bound": "upper"}, count.upper),
         ):
+            sample = Sample(BY_NAME[name].full_name, of | labels, float(number))
+            yield _Series(_FIRST, name, sample)
+
+
+def _other_series(publication: Publication) -> Iterator[_Series]:
+    """Of the newest local day. Payments are left out: their methods are those of the orders."""
+    found = publication.others[0].dimensions if publication.others else []
+    for each in found:
+        if each.counted != ORDERS:
+            continue
+        of = {"market": publication.market}
+        numbers: list[tuple[str, dict[str, str], int]] = [
+            ("other_orders", {"dimension": each.dimension}, each.other),
+            ("more_orders", {"dimension": each.dimension}, each.more),
+        ]
+        numbers += [
+            ("undeclared_label_orders", {"dimension": each.dimension, "label": label}, count)
+            for label, count in each.largest[:_LABELS_MAX]
+        ]
+        if each.dimension == CATEGORY:
+            numbers.append(("local_day_orders", {}, each.total))
+        for name, labels, number in numbers:
             sample = Sample(BY_NAME[name].full_name, of | labels, float(number))
             yield _Series(_FIRST, name, sample)
 

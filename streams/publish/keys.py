@@ -28,6 +28,8 @@ class MarketKeys(NamedTuple):
     """HASH: ``dimension:member`` -> JSON of what does not look as expected and does not page yet."""
     incidents: str
     """HASH: id -> JSON of an incident, open or past (``publish.incident_records``)."""
+    others: str
+    """HASH: local day -> JSON of what ``other`` is made of (``publish.other_records``)."""
 
 
 FENCE_FIELDS = ("edition", "generation", "definitions", "as_of_ms", "applied")

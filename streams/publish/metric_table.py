@@ -100,6 +100,17 @@ INDEX = (
     Spec("shift_false_pages_limit", Kind.GAUGE, ("market", "days", "bound"), "pages",
          "95 % limits (lower, upper) of the false pages to be expected in as many days: the lower one "
          "of those called false, the upper one of these and the open ones."),
+    Spec("local_day_orders", Kind.GAUGE, ("market",), "orders",
+         "Placed orders of the newest local day so far, late ones not among them; once a minute, as the "
+         "next three."),
+    Spec("other_orders", Kind.GAUGE, ("market", "dimension"), "orders",
+         "Of ecindex_local_day_orders those in the member other of the dimension."),
+    Spec("more_orders", Kind.GAUGE, ("market", "dimension"), "orders",
+         "Of ecindex_local_day_orders those of labels for which a row had no room, so that nobody can "
+         "say which they are."),
+    Spec("undeclared_label_orders", Kind.GAUGE, ("market", "dimension", "label"), "orders",
+         "Of ecindex_local_day_orders those that name the label, which no member has. Only of the five "
+         "largest labels of a dimension."),
     Spec("detector_warming", Kind.GAUGE, ("market", "dimension", "member"), "0 or 1",
          "1 while too little of the series was learnt to watch it."),
     Spec("detector_restless", Kind.GAUGE, ("market", "dimension", "member"), "0 or 1",

@@ -19,9 +19,11 @@ from streams.flow.market_incidents import incident_of
 from streams.flow.publication import Inherited, Publication, Revision
 from streams.index.incidents import Incident
 from streams.index.instants import parse_instant
+from streams.index.other_labels import OthersOfDay
 from streams.index.panes import day_name, day_number, rfc3339
 from streams.index.values import Fence, Value, decimal
 from streams.publish.incident_records import incident_fields
+from streams.publish.other_records import other_fields
 from streams.publish.page_records import PAGES_FIELD, pages_text
 from streams.publish.ranking import ALL
 from streams.publish.restless_records import RESTLESS_FIELD, restless_text
@@ -77,6 +79,9 @@ class OwnedMarket:
         self._suspicions: dict[str, str] = {}
         self._suspicions_acknowledged: dict[str, str] = {}
         self._incidents_taken: tuple[list[Incident], Mapping[str, GivenAnswers]] = [], {}
+        self._others_taken: list[OthersOfDay] = []
+        self._others: dict[str, str] = {}
+        self._others_acknowledged: dict[str, str] = {}
         self._pages = "[]"
         self._restless = "[]"
         self._incidents: dict[str, str] = {}
@@ -123,6 +128,9 @@ class OwnedMarket:
         if taken[0] is not self._incidents_taken[0] or taken[1] is not self._incidents_taken[1]:
             self._incidents_taken = taken
             self._incidents = incident_fields(*taken)
+        if publication.others is not self._others_taken:
+            self._others_taken = publication.others
+            self._others = other_fields(self.market, publication.others)
         self._pages = pages_text(publication.pages)
         self._restless = restless_text(publication.watched)
         if publication.inherited is not None:
@@ -142,6 +150,7 @@ class OwnedMarket:
         self._shifts_acknowledged = self._shifts
         self._suspicions_acknowledged = self._suspicions
         self._incidents_acknowledged = self._incidents
+        self._others_acknowledged = self._others
         self._base = call.fence
         self._days_unsent = {}
         self._history_unsent = set()
@@ -192,10 +201,16 @@ class OwnedMarket:
         suspicions_new = whole or self._suspicions != self._suspicions_acknowledged
         incidents_before = {} if whole else self._incidents_acknowledged
         incidents = self._incidents
+        others_new = whole or self._others != self._others_acknowledged
         required = self._requirement(
-            self._shifts_acknowledged, self._suspicions_acknowledged, self._incidents_acknowledged
+            self._shifts_acknowledged,
+            self._suspicions_acknowledged,
+            self._incidents_acknowledged,
+            self._others_acknowledged,
         )
-        self._required = self._requirement(self._shifts, self._suspicions, self._incidents)
+        self._required = self._requirement(
+            self._shifts, self._suspicions, self._incidents, self._others
+        )
         packed = _encode_packed(
             {
                 "mode": mode,
@@ -227,6 +242,8 @@ class OwnedMarket:
                     }
                 ),
                 "incidents_gone": [name for name in incidents_before if name not in incidents],
+                "others": _pairs(self._others) if others_new else [],
+                "others_new": "1" if others_new else "0",
             }
         )
         joined = b"[%b]" % b",".join(changes) if changes else b""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -15,6 +15,7 @@ from streams.index.instants import parse_instant
 from streams.index.values import Fence, Snapshot
 from streams.publish.hash_texts import hash_texts
 from streams.publish.keys import MarketKeys, inputs_key, market_keys, markets_key
+from streams.publish.other_records import PublishedOthers, read_others
 from streams.publish.redis_clients import (
     REDIS_ERRORS,
     advice,
@@ -48,6 +49,8 @@ class MarketRedis:
     snapshot: Snapshot | None
     as_of: dict[str, int]
     """By input topic, in epoch ms; those that ``@as_of:SOURCE`` names."""
+    others: list[PublishedOthers] = field(default_factory=list)
+    """What `other` is made of, the newest local day first."""
 
 
 class RedisReader:
@@ -104,6 +107,7 @@ class RedisReader:
         pipe.hgetall(keys.shifts)
         pipe.hgetall(keys.suspicions)
         pipe.hgetall(keys.incidents)
+        pipe.hgetall(keys.others)
         try:
             contents = await pipe.execute(raise_on_error=False)
         except REDIS_ERRORS as error:
@@ -136,7 +140,7 @@ class RedisReader:
         keys = market_keys(market, self._prefix)
         self.unreadable.pop(market, None)
         try:
-            fence, values, days, snapshot = await self._read_of_one_version(keys)
+            fence, values, days, snapshot, others = await self._read_of_one_version(keys)
         except REDIS_ERRORS as error:
             if is_of_another_type(error):
                 self.unreadable[market] = refused(keys.fence, error)
@@ -144,11 +148,14 @@ class RedisReader:
             raise self._failed(error) from error
         if not (fence or values or days or snapshot):
             return None
-        return self._parse(
+        found = self._parse(
             market, keys, hash_texts(fence), hash_texts(values), hash_texts(days), snapshot
         )
+        if found is not None:
+            found.others = read_others(hash_texts(others))
+        return found
 
-    async def _read_of_one_version(self, keys: MarketKeys) -> tuple[Any, Any, Any, Any]:
+    async def _read_of_one_version(self, keys: MarketKeys) -> tuple[Any, Any, Any, Any, Any]:
         """Read until the fence is the same before and after: a reader may have no right to MULTI."""
         for _ in range(READS_MAX):
             pipe = self._redis.pipeline(transaction=False)
@@ -156,11 +163,12 @@ class RedisReader:
             pipe.hgetall(keys.values)
             pipe.hgetall(keys.days)
             pipe.get(keys.snapshot)
+            pipe.hgetall(keys.others)
             pipe.hgetall(keys.fence)
-            before, values, days, snapshot, fence = await pipe.execute()
+            before, values, days, snapshot, others, fence = await pipe.execute()
             if before == fence:
                 break
-        return fence, values, days, snapshot
+        return fence, values, days, snapshot, others
 
     def _failed(self, error: Exception) -> OperationError:
         hint = advice(error)

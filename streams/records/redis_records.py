@@ -74,6 +74,13 @@ def _incidents(fields: Mapping[bytes, bytes]) -> Iterator[Refusal]:
         yield from _undecodable(_shown(name), "an incident, a JSON object", _decode_object, text)
 
 
+def _others(fields: Mapping[bytes, bytes]) -> Iterator[Refusal]:
+    for name, text in fields.items():
+        yield from _undecodable(
+            _shown(name), "what `other` is made of, a JSON object", _decode_object, text
+        )
+
+
 def _inputs(fields: Mapping[bytes, bytes]) -> Iterator[Refusal]:
     for name, text in fields.items():
         yield from _undecodable(_shown(name), "a report of an input, JSON", decode_report, text)
@@ -95,6 +102,7 @@ READERS: dict[str, Callable[[Any], Iterator[Refusal]]] = {
     "shifts": _shifts,
     "suspicions": _suspicions,
     "incidents": _incidents,
+    "others": _others,
     "inputs": _inputs,
     "markets": _markets,
 }

@@ -13,7 +13,14 @@ from zoneinfo import ZoneInfo
 import pytest
 from redis.asyncio import Redis
 from support.boards import running_board
-from support.publications import AS_OF_MS, incident, incident_shift, status, suspicion
+from support.publications import (
+    AS_OF_MS,
+    incident,
+    incident_shift,
+    others_of_day,
+    status,
+    suspicion,
+)
 from support.shopfloor import Floor, shift_record
 
 from streams import clock
@@ -422,8 +429,18 @@ async def test_text_from_redis_is_text(redis, shop, see):
     shop.floors["PK"].suspicions = [suspicion("category", hostile)]
     await shop.step()
     await page.wait_for_selector(".suspicions li")
+    shop.floors["PK"].others = [others_of_day((f"{hostile} \u05d2\u05e0\u05df", 300), ("b", 7))]
+    assert await page.is_hidden("#others")
+    height = await page.evaluate("document.documentElement.scrollHeight")
+    await shop.step()
+    await page.wait_for_selector("#others li")
+    assert await page.evaluate("document.documentElement.scrollHeight") - height < 150
+    assert await page.inner_text("#others li") == (
+        f"category 30.7 % of 1,000 orders on 2024-10-04: {hostile} \u05d2\u05e0\u05df 300, b 7"
+    )
+    assert len(await page.query_selector_all("#others bdi")) == 2
     assert not await page.query_selector("main img")
-    for place in (".incident h3", ".suspicions"):
+    for place in (".incident h3", ".suspicions", "#others"):
         assert "<img src=x" in await page.inner_text(place)
 
 

@@ -22,6 +22,7 @@ from support.publications import (
     MEASURES,
     incident,
     incident_shift,
+    others_of_day,
     publication,
     status,
     suspicion,
@@ -43,6 +44,7 @@ from streams.publish.journal import (
 )
 from streams.publish.keys import market_keys
 from streams.publish.metrics import Metrics
+from streams.publish.other_records import other_fields, read_others
 from streams.publish.redis_state import RedisLimits
 from streams.publish.redis_store import RedisStore
 from streams.publish.shift_records import active_fields
@@ -212,6 +214,19 @@ def test_a_suspicion_is_what_its_schema_says_and_is_read_back():
     )  # fmt: skip
     assert (total.since, total.expected_a_minute) == ("2023-11-14T22:12:20.000Z", 1_005.0)
     assert (other.member, other.direction) == ("books", "up")
+
+
+def test_what_other_is_made_of_is_what_its_schema_says_and_is_read_back():
+    fields = other_fields("PK", [others_of_day(("garden gnomes", 300), ("pet food", 41), more=2)])
+    ((name, text),) = fields.items()
+    validator("others").validate(json.loads(text))
+    (read,) = read_others(fields | {"x": "[]", "y": '{"v":1}'})
+    assert (name, read.market, read.as_of) == ("2024-10-04", "PK", "2023-11-14T22:13:00.000Z")
+    (found,) = read.dimensions
+    assert (found.total, found.other, found.undeclared, found.more) == (1_000, 341, 341, 2)
+    assert [(each.label, each.count) for each in found.largest] == [
+        ("garden gnomes", 300), ("pet food", 41),
+    ]  # fmt: skip
 
 
 def broken(content, **changes):

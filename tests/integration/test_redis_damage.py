@@ -6,7 +6,15 @@ import re
 
 import pytest
 from redis.asyncio import Redis
-from support.publications import AS_OF_MS, incident, publication, status, suspicion, value
+from support.publications import (
+    AS_OF_MS,
+    incident,
+    others_of_day,
+    publication,
+    status,
+    suspicion,
+    value,
+)
 
 from streams.publish.keys import MarketKeys, inputs_key, market_keys, markets_key
 from streams.publish.metrics import Metrics
@@ -18,7 +26,9 @@ pytestmark = pytest.mark.stack
 NOW_MS = AS_OF_MS + 2_500
 EXPIRE_MS = 60_000
 COMMANDS = sorted(set(re.findall(r"'([A-Z]{3,})'", SCRIPT)) - {"MAXLEN"})
-TYPES = MarketKeys("hash", "hash", "string", "stream", "zset", "hash", "hash", "hash", "hash")
+TYPES = MarketKeys(
+    "hash", "hash", "string", "stream", "zset", "hash", "hash", "hash", "hash", "hash"
+)
 
 
 @pytest.fixture
@@ -86,6 +96,7 @@ def made(applied, market="PK"):
         watched=watched,
         suspicions=[suspicion()],
         incidents=[incident()],
+        others=[others_of_day(("gnomes", applied))],
         applied=applied,
         **series,
     )
@@ -150,7 +161,7 @@ async def test_a_key_of_another_type_is_replaced_by_the_next_write(make_store, c
     await damage(client, getattr(keys, name))
     assert await store.publish(made(2), NOW_MS) is Outcome.WRITTEN
     await store.heartbeat(NOW_MS)
-    if name not in ("shifts", "suspicions", "incidents"):  # written when they change
+    if name not in ("shifts", "suspicions", "incidents", "others"):  # written when they change
         await assert_whole(client, keys, 2)
     await damage(client, getattr(keys, name))
     assert await make_store().publish(made(3), NOW_MS) is Outcome.WRITTEN
@@ -238,6 +249,7 @@ async def test_whatever_fails_in_the_middle_leaves_no_values(make_store, client,
         keys.shifts,
         keys.suspicions,
         keys.incidents,
+        keys.others,
     ]
     shortest, longest = await lifetimes(client, left)
     assert 0 < shortest <= longest <= EXPIRE_MS

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from support.command import Command, until
-from support.publications import AS_OF_MS, publication
+from support.publications import AS_OF_MS, others_of_day, publication
 from support.valkeys import HOST, Cluster, Pair, Valkey
 
 from streams.board.hub import Hub
@@ -20,6 +20,7 @@ from streams.notify.sent_publisher import SentPublisher
 from streams.notify.sent_store import SentMessage, SentStore
 from streams.operate.market_views import ViewState, connect, read_markets, read_shifts
 from streams.publish.metrics import Metrics
+from streams.publish.other_records import published_others
 from streams.publish.redis_state import RedisLimits
 from streams.publish.redis_store import Outcome, RedisStore
 from streams.reader import DEFAULT_PREFIX, AsyncReader, Limits, Reader
@@ -64,7 +65,8 @@ async def use_all(url):
     """Write as the documented user, and read in every way as the other."""
     store = store_of(url)
     assert await store.probe()
-    assert await store.publish(publication(), NOW_MS) is Outcome.WRITTEN
+    others = [others_of_day(("garden gnomes", 300))]
+    assert await store.publish(publication(others=others), NOW_MS) is Outcome.WRITTEN
     assert await store.heartbeat(NOW_MS) == {"PK": Outcome.WRITTEN}
     assert store.health.trouble is None
     await store.close()
@@ -83,6 +85,7 @@ async def use_all(url):
     await doctor.ping()
     held = await doctor.read("PK")
     assert held.snapshot.market == "PK"
+    assert held.others == [published_others("PK", each) for each in others]
     assert await doctor.refused("PK") == []
     assert await doctor.refused_of_all() == []
     await doctor.close()

@@ -17,6 +17,7 @@ from support.publications import (
     AS_OF_MS,
     incident,
     incident_shift,
+    others_of_day,
     publication,
     status,
     suspicion,
@@ -30,6 +31,7 @@ from streams.local.local_stack import LocalStack
 from streams.publish.incident_records import decode_incident
 from streams.publish.keys import market_keys, markets_key
 from streams.publish.metrics import Metrics
+from streams.publish.other_records import read_others
 from streams.publish.redis_state import RedisLimits
 from streams.publish.redis_store import SCRIPT, Outcome, RedisStore
 from streams.publish.suspicion_records import decode_suspicion
@@ -344,13 +346,37 @@ async def test_incidents_are_there_while_they_are_kept(store, client, keys):
     assert not await client.exists(keys.incidents)
 
 
+async def test_what_other_is_made_of_is_there_by_day_and_back_when_redis_lost_it(
+    store, client, keys
+):
+    hostile = "</script>\u05d2\u05e0\u05df\"\\'"
+    yesterday = others_of_day(("pet food", 7), day=19_999)
+    await store.publish(
+        publication(applied=1, others=[others_of_day((hostile, 300)), yesterday]), NOW_MS
+    )
+    found = await client.hgetall(keys.others)
+    assert set(found) == {"2024-10-04", "2024-10-03"}
+    today, before = read_others(found | {"x": "[]"})
+    assert (today.day, today.dimensions[0].largest[0].label) == ("2024-10-04", hostile)
+    assert before.dimensions[0].undeclared == 7
+    await client.delete(keys.others)  # lost: the next beat sends everything
+    await store.heartbeat(NOW_MS + 2_000)
+    assert await client.hgetall(keys.others) == found
+    await store.publish(
+        publication(applied=2, others=[others_of_day(("x", 1), day=20_001)]), NOW_MS
+    )
+    assert await client.hkeys(keys.others) == ["2024-10-05"]
+    await store.publish(publication(applied=3), NOW_MS)
+    assert not await client.exists(keys.others)
+
+
 async def test_every_key_expires_and_a_heartbeat_renews_it(make_store, client, keys):
     days = [value("orders", "market", "all", "day", 9, day="2023-11-14")]
     headline = value("orders", "market", "all", "1m", 12)
     store = make_store(limits=RedisLimits(60_000))
     await store.publish(publication([headline], days=days), NOW_MS)
     there = [key for key in keys if await client.exists(key)]
-    assert set(keys) - set(there) == {keys.shifts, keys.suspicions, keys.incidents}
+    assert set(keys) - set(there) == {keys.shifts, keys.suspicions, keys.incidents, keys.others}
     for key in there:
         assert 0 < await client.pttl(key) <= 60_000
         await client.pexpire(key, 30_000)

@@ -15,6 +15,7 @@ from support.publications import (
     incident,
     incident_shift,
     market_values,
+    others_of_day,
     publication,
     value,
 )
@@ -25,6 +26,7 @@ from streams.operate.market_views import ViewState, connect, read_markets
 from streams.operate.show import render, show, watch
 from streams.publish.incident_records import incident_fields
 from streams.publish.metrics import Metrics
+from streams.publish.other_records import other_fields
 from streams.publish.redis_state import RedisLimits
 from streams.publish.redis_store import RedisStore
 from streams.reader import DEFAULT_PREFIX
@@ -209,6 +211,7 @@ async def test_json_is_one_exact_line(client, console, publish):
         "source_ages_s": {},
         "snapshot": None,
         "incidents": [],
+        "others": [],
     }
 
 
@@ -225,6 +228,20 @@ async def test_json_has_the_incidents_as_redis_has_them(client, console, publish
     )  # fmt: skip
     (shown,) = json.loads(printed(console))
     assert shown["incidents"] == [json.loads(newer), json.loads(fields[over.id])]
+
+
+async def test_json_has_what_other_is_made_of_the_newest_day_first(client, console, publish):
+    await publish(market_values("PK", ["books"]))
+    days = [others_of_day(("pet food", 7), day=19_999), others_of_day(("garden gnomes", 300))]
+    client.hset("ecindex:v1:{PK}:others", mapping=other_fields("PK", days) | {"x": "{}", "y": "?"})
+    show(
+        client, console, CURRENCIES, ["PK"],
+        prefix=DEFAULT_PREFIX, as_json_line=True, now_ms=lambda: NOW_MS,
+    )  # fmt: skip
+    (shown,) = json.loads(printed(console))
+    assert [each["day"] for each in shown["others"]] == ["2024-10-04", "2024-10-03"]
+    (category,) = shown["others"][0]["dimensions"]
+    assert category["largest"] == [{"label": "garden gnomes", "count": 300}]
 
 
 async def test_watch_shows_a_redis_that_is_away_and_goes_on(client, console, publish):

@@ -7,6 +7,7 @@ from streams.flow.publication import Publication
 from streams.flow.shift_watch import ActiveShift, SeriesStatus
 from streams.index.incident_measures import Affected, Excess, Measures
 from streams.index.incidents import Incident, IncidentShift, incident_id
+from streams.index.other_labels import OtherLabels, OthersOfDay, UndeclaredLabel
 from streams.index.panes import DAY_MS, HOUR_MS, rfc3339
 from streams.index.shift_ratio import Contributor, RatioInterval
 from streams.index.shift_series import WatchedSeries
@@ -148,6 +149,18 @@ def fence_record_of(edition, as_of_ms, applied):
     )
 
 
+def others_of_day(*labels, day=20_000, dimension="category", **more):
+    """What ``other`` of a day of 1,000 orders is made of: (label, orders), the largest first."""
+    counts = {
+        "total": 1_000, "other": sum(count for _, count in labels), "more": 0, "unnamed": 0,
+        "undeclared": sum(count for _, count in labels), "labels": len(labels),
+    }  # fmt: skip
+    largest = [UndeclaredLabel(*each) for each in labels]
+    fields = {"counted": "orders"} | counts | more
+    found = OtherLabels(dimension=dimension, largest=largest, **fields)
+    return OthersOfDay(day, AS_OF_MS, [found])
+
+
 def publication(
     values=None,
     *,
@@ -169,6 +182,7 @@ def publication(
     answers=None,
     pages=(),
     suspicions=(),
+    others=(),
     inherited=None,
 ):
     values = [value(market=market, as_of_ms=as_of_ms)] if values is None else list(values)
@@ -190,6 +204,7 @@ def publication(
         answers=answers or {},
         pages=list(pages),
         suspicions=list(suspicions),
+        others=list(others),
         watched=list(watched),
         inherited=inherited,
     )

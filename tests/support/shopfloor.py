@@ -48,6 +48,7 @@ class Floor:
         self.answers = {}
         self.pages = []
         self.suspicions = []
+        self.others = []
         self.watched = []
         self.step = 0
         self.keys = market_keys(market, prefix)
@@ -71,6 +72,7 @@ class Floor:
                 answers=self.answers,
                 pages=self.pages,
                 suspicions=self.suspicions,
+                others=self.others,
                 watched=self.watched,
             ),
             as_of_ms + 3_000 if now_ms is None else now_ms,

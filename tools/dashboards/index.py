@@ -456,6 +456,27 @@ def _categories(board: dashboard.Dashboard) -> None:
             width=24,
         )
     )
+    part = f"market_dimension:ecindex_other_orders:max{{{OF_MARKET}}}"
+    orders = f"market:ecindex_local_day_orders:max{{{OF_MARKET}}}"
+    board.with_panel(
+        lines(
+            "Orders of today in other",
+            [(f"{part} / on (market) group_left () {orders}", "{{dimension}}")],
+            "Part of the orders of the local day so far that is in the member other, by dimension.",
+            unit="percentunit",
+            alerts=("EcindexLabelsWithoutRoom",),
+        )
+    )
+    undeclared = f"market_dimension_label:ecindex_undeclared_label_orders:max{{{OF_MARKET}}}"
+    board.with_panel(
+        lines(
+            "Labels that no member has",
+            [(largest(undeclared, "dimension, label"), "{{dimension}}: {{label}}")],
+            "Orders of the local day so far that name a label which the methodology does not have: the "
+            "five largest of each dimension. Name them in methodology.toml, and raise its edition.",
+            many=True,
+        )
+    )
 
 
 def _regions(board: dashboard.Dashboard) -> None:

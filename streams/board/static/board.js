@@ -5,7 +5,7 @@ import { lineChart } from "./charts.js";
 import { byId, choice, element, keyed, setAttribute, setText } from "./dom.js";
 import { age, compact, count, date, dayAndMinute, minute, moneyExact, time, zoneName } from "./format.js";
 import { drawElsewhere, drawIncidents, link, spans } from "./incidents.js";
-import { RESTLESS, WINDOW_NAMES, drawCategories, drawMovers, drawPayments, drawRegions, drawTotals } from "./sections.js";
+import { RESTLESS, WINDOW_NAMES, drawCategories, drawMovers, drawOthers, drawPayments, drawRegions, drawTotals } from "./sections.js";
 
 const TICK_MS = 250;
 const BEATS_MISSED_MS = 2_500;
@@ -269,6 +269,7 @@ function draw() {
   drawPayments(page, window);
   drawRegions(page, window);
   drawMovers(page);
+  drawOthers(page);
   drawAnswering(page.market, draw);
   drawIncidents(page, window, WINDOW_NAMES[window] ?? window, { chosen: state.incident, state: found.state, now: state.beat?.now ?? page.as_of, onChoose: chooseIncident });
   showChosen(page);

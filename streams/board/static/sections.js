@@ -238,3 +238,23 @@ export function drawMovers(page) {
     },
   );
 }
+
+// -- what `other` is made of -----------------------------------------------------------------------
+
+// A label is whatever a shop has sent, in any script: <bdi> keeps its direction from its neighbours.
+export function drawOthers(page) {
+  const others = page.others ?? [];
+  byId("others").hidden = others.length === 0;
+  keyed(
+    byId("others-list"),
+    others,
+    (each) => each.id,
+    () => element("li"),
+    (node, each) => {
+      const parts = each.labels.map(([label, number]) => [element("bdi", {}, label), ` ${number}`]);
+      if (each.rest) parts.push([each.rest]);
+      const said = [element("span", { class: "of" }, `${each.head}: `), ...parts.flatMap((part, at) => (at ? [", ", ...part] : part))];
+      if (node.textContent !== said.map((part) => part.textContent ?? part).join("")) node.replaceChildren(...said);
+    },
+  );
+}

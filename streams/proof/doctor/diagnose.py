@@ -18,6 +18,7 @@ from streams.proof.audit.report import Report
 from streams.proof.doctor import broker_checks, worker_checks
 from streams.proof.doctor.confirming import PAUSE_S, confirmed
 from streams.proof.doctor.findings import Diagnosis, Finding, Level
+from streams.proof.doctor.label_checks import check_labels
 from streams.proof.doctor.record_checks import check_inputs, check_redis_records
 from streams.proof.doctor.redis_answers import check_answers, read_redis
 from streams.proof.doctor.stored_records import CHECKPOINTS, VALUES, StoredScan, check_stored
@@ -169,6 +170,7 @@ class _Doctor:
         self._diagnosis.add(check_inputs(read.notes))
         self._diagnosis.add(check_redis_records(read.refused))
         self._diagnosis.add(check_answers(where, read))
+        self._diagnosis.add(check_labels(read.held))
         published = {
             code: market
             for code, market in values.markets.items()

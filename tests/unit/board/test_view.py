@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import msgspec
-from support.publications import AS_OF_MS, value
+from support.publications import AS_OF_MS, others_of_day, value
 from support.shopfloor import METHODOLOGY
 
 from streams.board.view import encode, market_page, points_of
 from streams.index.panes import rfc3339
 from streams.index.values import Snapshot
+from streams.publish.other_records import other_fields
 
 PK = METHODOLOGY.markets["PK"]
 
@@ -129,3 +130,26 @@ def test_history_becomes_points_and_what_is_none_is_left_out():
         '{"as_of":7}',
     ]
     assert points_of(members) == [[1_699_999_980_000, 12, None]]
+
+
+def test_what_other_is_made_of_is_shown_of_the_newest_day_and_only_where_a_label_has_no_member():
+    hostile = "<img src=x>\u202e\x1b[31m"
+    labels = [(hostile, 300), *((f"label {number}", 9 - number) for number in range(6))]
+    days = [others_of_day(("old", 1), day=19_999), others_of_day(*labels, unnamed=5)]
+    days[1].dimensions.extend(others_of_day(dimension="region", other=30, unnamed=30).dimensions)
+    slip = others_of_day(("web shop", 9), dimension="channel", total=10_000)
+    days[1].dimensions.extend(slip.dimensions)
+    shown = page([total(1)], others=other_fields("PK", days) | {"x": "?"})
+    (category,) = shown.others
+    assert (category.id, category.head) == (
+        "category:orders", "category 33.9 % of 1,000 orders on 2024-10-04",
+    )  # fmt: skip
+    assert category.labels[0] == ("<img src=x>\N{REPLACEMENT CHARACTER}[31m", "300")
+    assert [label for label, _ in category.labels[1:]] == [
+        "label 0",
+        "label 1",
+        "label 2",
+        "label 3",
+    ]
+    assert category.rest == "2 more labels, unnamed 5"
+    assert page([total(1)]).others == []

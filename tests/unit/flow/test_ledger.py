@@ -7,6 +7,7 @@ from streams.flow.chunk import SourcePartition
 from streams.flow.ledger import Ledger
 from streams.flow.merged import HOUR, HOURS_KEPT_MS, MINUTE, QUARTER
 from streams.flow.state import DAY, LIVE, SlotKey
+from streams.index.label_rows import PackedRow
 from streams.index.panes import HOUR_MS, MINUTE_MS, QUARTER_MS
 from tests.support.events import T0
 from tests.support.flow_harness import METHODOLOGY
@@ -63,6 +64,31 @@ def test_what_changed_is_taken_once_and_stays_as_it_was_taken():
     assert ledger.drain() == ChangedSlots(frozenset({T0}))
     assert ledger.drain() == ChangedSlots()
     assert not ledger.days_changed
+
+
+def test_label_rows_are_kept_of_the_newest_two_days():
+    ledger = Ledger(PK, METHODOLOGY)
+    row = [1] * ledger.layout.day_width
+
+    def apply(day, through, number, sp=SP):
+        labels, key = PackedRow([0, number]), f"{day}|{sp}".encode()
+        ledger.apply_row(
+            SlotKey("PK", DAY, day), sp, through, row, b"", key, offset=0, labels=labels
+        )
+
+    def kept(day):
+        return [each.numbers[1] for each in ledger.label_rows(day)]
+
+    apply(20_000, 7, 1)
+    apply(20_001, 7, 2)
+    apply(20_001, 7, 3, SourcePartition("orders", 1))
+    apply(20_001, 6, 4)  # an older one, of another writer
+    assert (kept(20_000), kept(20_001)) == ([1], [2, 3])
+    apply(20_001, 8, 5)  # equal numbers of members, other labels
+    assert kept(20_001) == [5, 3]
+    apply(20_002, 9, 6)
+    apply(20_000, 9, 7)
+    assert (kept(20_000), kept(20_001), kept(20_002)) == ([], [5, 3], [6])
 
 
 def test_an_open_row_is_dropped_with_its_hour():

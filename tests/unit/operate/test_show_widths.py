@@ -8,7 +8,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 from rich.live import Live
-from support.publications import AS_OF_MS, incident, market_values, suspicion
+from support.publications import AS_OF_MS, incident, market_values, others_of_day, suspicion
 
 from streams.console.fitting import Column, FittedTable, TopOf
 from streams.demo.demo_plan import Plan
@@ -18,6 +18,7 @@ from streams.index.values import Snapshot
 from streams.operate.market_views import MarketView, ViewState
 from streams.operate.show import render
 from streams.publish.incident_records import published_incident
+from streams.publish.other_records import published_others
 from streams.publish.sent_records import read_sent, sent_text
 from streams.publish.suspicion_records import published_suspicion
 from streams.shops.simulate_options import PlantedShift
@@ -94,6 +95,26 @@ def test_what_is_wrong_is_said_under_the_headline(width):
         assert together(words) in text
     unknown = drawn(render([shown._replace(sent={})], {"PK": "PKR"}), 200)
     assert "found 22:07 UTC, sent: not known" in unknown
+
+
+HOSTILE = "\x1b[31mred\u202egnp[bold] <b>\n" + "\u05d2" * 60
+"""An undeclared label of a shop that means harm, in more than 40 characters."""
+
+
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_labels_that_no_member_has_are_named_and_their_text_does_nothing(width):
+    today = others_of_day((HOSTILE, 1_234), ("pet food", 41), total=12_000, unnamed=12, labels=9)
+    fine = others_of_day(dimension="region", other=30, unnamed=30)
+    today.dimensions.extend(fine.dimensions)
+    shown = view()._replace(others=[published_others("PK", today)])
+    text = drawn(render([shown], {"PK": "PKR"}), width)
+    assert "\x1b" not in text
+    assert "\u202e" not in text
+    assert together("other: category 10.6 % of 12,000 orders on 2024-10-04:") in together(text)
+    assert together("[31mred\N{REPLACEMENT CHARACTER}gnp[bold] <b>") in together(text)
+    words = "1,234, pet food 41, 7 more labels, unnamed 12"
+    assert together(words) in together(text)
+    assert "region" not in text, "nothing of it could have a member"
 
 
 @pytest.mark.parametrize("width", [40, 60, 80])

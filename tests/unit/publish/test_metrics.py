@@ -18,6 +18,7 @@ from support.publications import (
     incident,
     incident_shift,
     market_values,
+    others_of_day,
     publication,
     status,
     value,
@@ -323,6 +324,26 @@ def test_watched_series_show_direction_evidence_and_warming(metrics):
     assert series("demand_shift_start_timestamp_seconds") == {books: began}
     ((labels, one),) = found["demand_shift_incident_info"].items()
     assert (dict(labels)["member"], dict(labels)["incident"], one) == ("books", shown.id, 1)
+
+
+def test_what_other_is_made_of_is_exported_of_the_newest_day(metrics):
+    hostile = 'a"b\\c\nd{e="f"} \u05d2\u05e0\u05df <b>' + "\u0985" * 20
+    labels = [(hostile, 9), *((f"label {number}", 8 - number) for number in range(7))]
+    today = others_of_day(*labels, more=3)
+    by_payments = others_of_day(("crypto", 5), dimension="payment_method", counted="payments")
+    today.dimensions.extend(by_payments.dimensions)
+    metrics.index.show(publication([], others=[today, others_of_day(("old", 1), day=19_999)]))
+    found = scrape(metrics)
+    of = {"market": "PK", "dimension": "category"}
+    assert found["local_day_orders"] == {frozenset({("market", "PK")}): 1_000}
+    assert found["other_orders"] == {frozenset(of.items()): 44}
+    assert found["more_orders"] == {frozenset(of.items()): 3}
+    shown = {
+        dict(labels)["label"]: number for labels, number in found["undeclared_label_orders"].items()
+    }
+    assert shown == {hostile: 9, "label 0": 8, "label 1": 7, "label 2": 6, "label 3": 5}
+    metrics.index.show(publication([]))
+    assert "other_orders" not in scrape(metrics)
 
 
 def test_a_member_that_pages_is_there_with_its_numbers_however_small_it_is():

@@ -11,6 +11,8 @@ import pytest
 
 from streams.index.events import Rejected, decode_orders, decode_payments
 from streams.index.instants import parse_instant
+from streams.index.label_text import label_of
+from streams.index.member_rows import MemberRows
 from streams.index.partials import Layout
 from streams.index.slugs import slug
 from streams.settings import SettingsError, example
@@ -66,14 +68,14 @@ def test_currencies_zones_and_labels_are_those_of_the_methodology(hour):
         assert METHODOLOGY.markets[code].currency == market.currency
         assert METHODOLOGY.markets[code].time_zone == market.time_zone
     unknown = Counter()
-    looked_up = {code: Layout(METHODOLOGY.markets[code]).labels() for code in PROFILE.markets}
+    members = {code: MemberRows(Layout(METHODOLOGY.markets[code])) for code in PROFILE.markets}
     for event in decoded(hour, "orders"):
-        labels = looked_up[event.market]
         raw = ([line.category for line in event.lines], [event.payment_method])
-        raw = (*raw, [event.region], [event.channel])
-        for found, names in zip(labels, raw, strict=True):
-            unknown.update(name for name in names if found.get(name)[2])
-    assert unknown.keys() <= {"Others", "marketingexpense", "financesettlement"}
+        for dimension, names in enumerate((*raw, [event.region], [event.channel])):
+            named = members[event.market].named
+            labels = (label_of(name) for name in names if name)
+            unknown.update(label for label in labels if named(dimension, label) is None)
+    assert unknown.keys() <= {"marketingexpense", "financesettlement"}
 
 
 @pytest.mark.deep
