@@ -66,6 +66,7 @@ class Planted:
     market: str
     category: str
     begins_ms: int
+    was_calm: bool = False
     seen: dict[str, int] = dataclasses.field(default_factory=dict)
     messages: list[tuple[int, str, dict]] = dataclasses.field(default_factory=list)
 
@@ -209,8 +210,8 @@ def options_of(planted, begins_ms):
             )  # fmt: skip
 
 
-async def watch_page(url, planted, levels, ages_ms):
-    """Note when the page first says of a market what is planted there."""
+async def watch_page(url, planted, levels, ages_ms, log):
+    """Note when the page first says of a market what is planted there; ``log`` has every level."""
     for_hours = aiohttp.ClientTimeout(total=None)
     async with (
         aiohttp.ClientSession(timeout=for_hours) as session,
@@ -224,11 +225,17 @@ async def watch_page(url, planted, levels, ages_ms):
                 level = market["level"]
                 if levels.get(market["market"]) != level:
                     levels[market["market"]] = level
+                    log.write(f"{rfc3339(now_ms())} {market['market']} {level}\n")
+                    log.flush()
                 for each in planted:
-                    during = each.begins_ms <= now_ms() <= each.ends_ms + 60_000
+                    during = each.begins_ms - 10_000 <= now_ms() <= each.ends_ms + 60_000
                     if each.market != market["market"] or not during:
                         continue
-                    if level in ("suspicion", "shift", "outage"):
+                    # What was not calm before says nothing of what is planted.
+                    each.was_calm |= level == "fine"
+                    if now_ms() < each.begins_ms:
+                        continue
+                    if level in ("suspicion", "shift", "outage") and each.was_calm:
                         each.note("calm no more")
                     if level in STATES[each.kind]:
                         each.note("page")
@@ -331,9 +338,10 @@ async def run(options, directory, tell):
             Command("notify", "--config", config, env=variables(notify_settings))
         )
         log = stack.enter_context((directory / "messages.jsonl").open("w"))
+        level_log = stack.enter_context((directory / "levels.log").open("w"))
         planted, levels, ages_ms = [], {}, {}
         watching = [
-            asyncio.create_task(watch_page(where["board"], planted, levels, ages_ms)),
+            asyncio.create_task(watch_page(where["board"], planted, levels, ages_ms, level_log)),
             asyncio.create_task(watch_vendors(found, planted, log)),
         ]
         shops = stack.enter_context(since(prepared, home, config, rate, "--seed", "2", "--json"))
@@ -352,6 +360,8 @@ async def run(options, directory, tell):
             kinds = plan(begins_ms, FIRST_S)
             if options.jumps is not None:
                 kinds = [plan(begins_ms, JUMPS_FIRST_S, options.jumps)[1]]
+            if options.faults_only:
+                kinds = []
             planted += [each for kind in kinds for each in kind]
             plants = options_of(planted, begins_ms)
             shops = stack.enter_context(since(prepared, home, config, rate, "--seed", "3", *plants))
@@ -366,6 +376,8 @@ async def run(options, directory, tell):
                             task.result()
                 wrong += judge(kind, tell)
             tell(f"levels: {levels}")
+            if options.no_faults:
+                return wrong
             before = len(list(messages(found)))
             await disturb(data, config, tell)
             await asyncio.sleep(120)
@@ -389,8 +401,10 @@ def main():
     parser.add_argument("--backfill", default="26h")
     parser.add_argument("--dir", type=Path, help="keep everything here; a later run continues")
     parser.add_argument(
-        "--jumps", action="store_true", help="plant jumps alone: the stops are told"
+        "--jumps", type=int, metavar="N", help="plant jumps alone, of the categories from N on"
     )
+    parser.add_argument("--no-faults", action="store_true", help="plant stops and jumps alone")
+    parser.add_argument("--faults-only", action="store_true", help="plant no stops and no jumps")
     parser.add_argument("--prepare", action="store_true", help="only send the backlog")
     options = parser.parse_args()
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
