@@ -6,6 +6,7 @@ import hashlib
 import re
 import tomllib
 import unicodedata
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
@@ -44,6 +45,7 @@ UNSEEN |= {*range(0x180B, 0x1810), *range(0x202A, 0x202F), *range(0x2060, 0x2070
 UNSEEN |= {*range(0xFE00, 0xFE10), *range(0x1D173, 0x1D17B), *range(0xE0000, 0xE1000)}
 
 
+@lru_cache(10_000)
 def to_slug(text: str) -> str:
     """The label as one name: read from docs/contract.md, letter by letter."""
     long = len(text) > 1000
@@ -66,6 +68,11 @@ def to_slug(text: str) -> str:
     digested = text.encode(errors="surrogatepass") if long else whole
     begins = whole[:79].decode(errors="ignore").rstrip("_\u200c\u200d")
     return f"{begins}_{hashlib.sha256(digested).hexdigest()[:16]}".lstrip("_")
+
+
+def to_label(text: str | None) -> str:
+    """What an event says, in normal form; "" when it says nothing."""
+    return to_slug(text or "")
 
 
 @lru_cache(100_000)
@@ -94,13 +101,17 @@ class MarketRules:
     aliases: dict[str, dict[str, str]]
     digital: frozenset[str]
 
-    def member(self, dimension: str, label: str | None) -> tuple[str, bool]:
-        """(member, whether the label was unknown)."""
-        if not label:
-            return "other", False
+    def member(self, dimension: str, label: str) -> str:
+        """The member that a label belongs to."""
         name = to_slug(label)
         name = self.aliases.get(dimension, {}).get(name, name)
-        return (name, False) if name in self.members[dimension] else ("other", True)
+        return name if name and name in self.members[dimension] else "other"
+
+
+def unknown_labels(market: MarketRules, dimension: str, texts: Iterable[str | None]) -> set[str]:
+    """Those of the texts that no definition knows."""
+    known = {*market.members[dimension], *market.aliases.get(dimension, {})}
+    return {text for text in texts if text and to_slug(text) not in known}
 
 
 @dataclass(frozen=True)

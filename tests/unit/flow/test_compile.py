@@ -17,6 +17,7 @@ from streams.flow.wire import (
     mark_key,
     partition_of,
 )
+from streams.index.label_rows import PackedRow
 from streams.index.panes import DAY_MS, HOUR_MS
 from streams.index.partials import PAYMENTS
 from tests.support.events import T0, tuned
@@ -364,7 +365,7 @@ def test_rows_of_another_edition_or_partition_count_are_skipped_and_counted():
     (sp,) = flow.sps[ORDERS]
     log = flow.partials[partition]
     (known,) = {each.key for each in log.records if b"|live|" in (each.key or b"")}
-    row = [1] * compiled.markets["PK"].ledger.layout.live_width
+    row = PackedRow([PAYMENTS, 1])
     other_edition = encode_partial(PartialRecord(flow.methodology.edition + 1, 99, row))
     log.append(other_edition, flow.now_ms, key=known)
     log.append(other_edition, flow.now_ms, key=known.replace(b"PK", b"ZZ"))

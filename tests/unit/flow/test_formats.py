@@ -23,6 +23,7 @@ from streams.flow.wire import (
     encode_partial,
 )
 from streams.index.formats import FORMAT, FormatError
+from streams.index.label_rows import PackedRow
 from streams.index.history_records import (
     HistoryError,
     SeedComplete,
@@ -33,7 +34,7 @@ from tests.support.events import T0, tuned
 from tests.support.publications import value
 
 RECORDS = {
-    "row": (PartialRecord(1, 9, [1, 2]), encode_partial, decode_partial),
+    "row": (PartialRecord(1, 9, PackedRow([1, 2], ["0books"], [[1, 0, 96, 108]])), encode_partial, decode_partial),
     "mark": (MarkRecord(1, 9, {"PK": T0}, T0, T0), encode_partial, decode_mark),
     "checkpoint": (
         CheckpointRecord(1, "hash", "id", 1, 1, None, 1, 9, {"PK": T0}, [], []),
