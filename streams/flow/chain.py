@@ -23,7 +23,12 @@ from streams.flow.own_records import reading
 from streams.flow.remembered import Remembered
 from streams.flow.source_state import SourceState
 from streams.flow.state import CHECKPOINT, LIVE, ORDERS, Day, Pane, SlotKey
-from streams.index.formats import numbered_decoder, numbered_encoder
+from streams.index.formats import (
+    RAISE_EDITION,
+    OlderFormatError,
+    numbered_decoder,
+    numbered_encoder,
+)
 from streams.index.indices import SOURCES
 from streams.index.label_rows import DAY_BOOK, LIVE_BOOK, LabelRow, PackedRow, unpacked
 from streams.index.shoppers import NOBODY
@@ -35,10 +40,6 @@ LENGTH_MAX_FACTOR = 4
 """At this many times the length, the oldest record is retired however much of it still lives."""
 RETIRED_PER_FLUSH = 2
 RECORD_BYTES_MAX = 900 * 1024
-RAISE_EDITION = (
-    "raise `edition` in methodology.toml, run `ecindex topics create` and restart the workers; the new "
-    "edition folds what the logs hold now"
-)
 NEW_EDITION = f"checkpoints cannot be continued over another log: {RAISE_EDITION}"
 """What fixes a topic that was recreated or repartitioned, or whose log ends before the state."""
 _ROW_BYTES_GUESS = 400
@@ -324,7 +325,10 @@ class Chain:
         decoded = {}
         for key, value in records.items():
             with reading(key):
-                decoded[key.decode()] = decode_checkpoint(value)
+                try:
+                    decoded[key.decode()] = decode_checkpoint(value)
+                except OlderFormatError as error:
+                    raise RecoveryError(f"checkpoints of {self.source.sp}: {error}") from error
         self._seq = max((record.seq for record in decoded.values()), default=0)
         path = _best_chain(decoded)
         if path:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from msgspec import structs
 
-from streams.flow.chain import NEW_EDITION, RAISE_EDITION, RecoveryError
+from streams.flow.chain import NEW_EDITION, RecoveryError
 from streams.flow.chunk import Chunk, SourcePartition
 from streams.flow.day_buyers import decode_day_buyers, encode_day_buyers
 from streams.flow.daybook import decode_shown, encode_shown
@@ -40,6 +40,7 @@ from streams.flow.wire import (
     parsed_key,
     partition_of,
 )
+from streams.index.formats import RAISE_EDITION, OlderFormatError
 from streams.index.methodology import Methodology
 
 FENCE_KIND = "f"
@@ -311,7 +312,12 @@ class PartitionCompile:
             self._apply_mark(parsed, mark_record, chunk.offset_at(position))
             return
         market = self.markets.get(parsed.slot.market)
-        record = decode_partial(value)
+        try:
+            record = decode_partial(value)
+        except OlderFormatError:
+            # Of an edition before: level 1 starts from no state of an older version.
+            self._foreign_records += 1
+            return
         if market is None or record.edition != self.methodology.edition:
             self._foreign_records += 1
             return

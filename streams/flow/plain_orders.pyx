@@ -1142,6 +1142,9 @@ cdef class PlainOrders:
                     add(numbers, CHOSEN, cell.orders)
                 if kind == CATEGORY or kind == METHOD:
                     add_label(self.day_row(slot), kind, <str> texts[label], PLACED_AT, cell)
+                else:
+                    row = self.day_row(slot)
+                    add(<list> row.numbers, <Py_ssize_t> row.column(kind, texts[label]), cell.orders)
             cell.key = 0
             cell.orders = cell.units = cell.sales = 0
         self.used_count = 0

@@ -1,7 +1,7 @@
 """What one event adds to the rows of its slots: the definition that compiled code must equal.
 
-``plain_orders.pyx`` repeats ``add_order`` and ``add_placed`` for the most common form of event. A property
-test holds the two equal.
+``plain_orders.pyx`` repeats ``add_order`` and ``add_placed`` for the most common form of event. A
+property test holds the two equal.
 """
 
 from __future__ import annotations
@@ -52,6 +52,9 @@ def add_placed(
     _add_categories(row, ledger, part, event, labels)
     if event.payment_method:
         _add3(row, row.column(METHOD, labels.get(event.payment_method)) + ledger, units, sales)
+    if part == PLACED_PART:
+        row.numbers[row.column(REGION, labels.get(event.region))] += 1
+        row.numbers[row.column(CHANNEL, labels.get(event.channel))] += 1
 
 
 def _add_categories(

@@ -32,8 +32,8 @@ from streams.flow.wire import (
     partial_key,
     partition_of,
 )
-from streams.index.methodology import Methodology
 from streams.index.label_rows import LabelRow
+from streams.index.methodology import Methodology
 
 REJECTS_WINDOW = 10_000
 REJECTS_MIN = 1_000

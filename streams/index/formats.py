@@ -11,12 +11,18 @@ from typing import Any, TypeVar
 
 import msgspec
 
-FORMAT = 4
+FORMAT = 5
 """Format of the records that workers keep for themselves: partials, marks, checkpoints, tables.
 
-Version 0.2 wrote no number; it is read as 0. Raise it when a record changes in a way that the version
-before would misread.
+Raise it when a record changes in a way that the version before would misread.
 """
+OLDEST = 5
+"""Oldest format that is read. Rows counted by member before it, and no label can be had of them."""
+
+RAISE_EDITION = (
+    "raise `edition` in methodology.toml, run `ecindex topics create` and restart the workers; the new "
+    "edition folds what the logs hold now"
+)
 
 NEWER = "a newer version of ecindex wrote it"
 """Words that the refusal of a newer format has, and no other."""
@@ -30,6 +36,10 @@ UTF-8, or objects nested a thousand deep, in one record of the history ended eve
 
 class FormatError(msgspec.DecodeError):
     """A newer version of ecindex wrote the record. The operator must run that version."""
+
+
+class OlderFormatError(FormatError):
+    """A version of ecindex from before ``OLDEST`` wrote the record. The operator must start anew."""
 
 
 class _Numbered(msgspec.Struct):
@@ -50,7 +60,7 @@ def numbered_encoder() -> Callable[[msgspec.Struct], bytes]:
 
 
 def numbered_decoder(kind: type[T], what: str) -> Callable[[bytes], T]:
-    """Decoder of msgpack that refuses formats above the present one; ``what`` names the record.
+    """Decoder of msgpack that refuses formats it does not read; ``what`` names the record.
 
     In a struct that is an array the place of ``v`` must never change. Raises FormatError, and
     msgspec.DecodeError for what is no such record.
@@ -62,10 +72,15 @@ def numbered_decoder(kind: type[T], what: str) -> Callable[[bytes], T]:
         try:
             record = decode(encoded)
         except _FAILURES as error:
-            check_format(_number_of(encoded, place), what, FORMAT)
+            found = _number_of(encoded, place)
+            check_format(found, what, FORMAT)
+            if found:
+                _check_age(found, what)
             raise _as_one_kind(error) from error
-        if record.v > FORMAT:  # type: ignore[attr-defined]
-            check_format(record.v, what, FORMAT)  # type: ignore[attr-defined]
+        found = record.v  # type: ignore[attr-defined]
+        if not OLDEST <= found <= FORMAT:
+            check_format(found, what, FORMAT)
+            _check_age(found, what)
         return record
 
     return decode_numbered
@@ -121,6 +136,15 @@ def check_format(found: int, what: str, known: int) -> None:
         raise FormatError(
             f"{what} of format {found}: {NEWER}, and this one knows formats up to "
             f"{known}; install the version that wrote it, or a later one, and start again"
+        )
+
+
+def _check_age(found: int, what: str) -> None:
+    """Raise OlderFormatError when ``found`` is an older format than any that is read."""
+    if found < OLDEST:
+        raise OlderFormatError(
+            f"{what} of format {found}: an older version of ecindex wrote it, and this one reads "
+            f"formats from {OLDEST} on; {RAISE_EDITION}"
         )
 
 

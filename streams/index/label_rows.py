@@ -57,15 +57,19 @@ LIVE_BOOK = Book(
     col.UNCERTAIN,
 )
 DAY_BOOK = Book(
-    col.DAY_TOTALS, (col.DAY_CATEGORY_WIDTH, col.DAY_METHOD_WIDTH), 4_096, col.DAY_UNCERTAIN
+    col.DAY_TOTALS,
+    (col.DAY_CATEGORY_WIDTH, col.DAY_METHOD_WIDTH, col.DAY_PLACED_WIDTH, col.DAY_PLACED_WIDTH),
+    4_096,
+    col.DAY_UNCERTAIN,
 )
+"""Regions and channels have no ledgers: of each label the orders that were placed are counted."""
 
 
 class PackedRow(msgspec.Struct, array_like=True):
     """A row as it is stored: its nonzero numbers, its labels in their order, its label sets.
 
-    ``labels``: the number of the dimension as one digit, then the text. ``sets``: of each the orders that
-    name it, then the set.
+    ``labels``: the number of the dimension as one digit, then the text. ``sets``: of each the orders
+    that name it, then the set.
     """
 
     numbers: list[int | str]

@@ -85,6 +85,8 @@ class MemberRows:
         row = numbers[: book.totals] + [0] * (reading.width - book.totals)
         columns: dict[int, int] = {}
         for dimension, at, label in places:
+            if dimension >= len(blocks):
+                continue  # the day book has no members of it
             block = blocks[dimension]
             to = columns[at] = block.base + block.width * self._index(dimension, label)
             for offset in range(block.width):

@@ -29,9 +29,9 @@ from streams.index.shift_budget import ShiftRules
 from streams.index.slugs import slug
 from streams.index.unicode_words import UNICODE_VERSION
 
-ROW_FORMAT = 3
-"""Version of what a stored row means: raise it when partials.Layout, or what lies beside a row, changes.
-2: rows of the live book carry a sketch of their shoppers."""
+ROW_FORMAT = 4
+"""Version of what a stored row means: raise it when partials.Layout, label_rows, or what lies beside a
+row changes. 4: rows of level 1 count by label."""
 
 OPEN_PANES_DEFAULT = 128
 EDITION_MAX = 2**53 - 1

@@ -2,8 +2,8 @@
 
 A row of the live book (by ``occurred_at``) and a row of the day book (by ``placed_at``) are plain sums,
 so merging is addition, in any order and any grouping. ``Layout`` says what each column means; it is part
-of the methodology's hash (``ROW_FORMAT``). Rows of level 1 count by label (``label_rows``), with the same
-totals and the same columns of each label.
+of the methodology's hash (``ROW_FORMAT``). Rows of level 1 count by label (``label_rows``), with the
+same totals and the same columns of each label.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ DAY_TOTALS = 32
 DAY_CATEGORY_WIDTH = 18
 DAY_METHOD_WIDTH = 23  # eighteen as for a category, by chosen method; then the five of payments
 DAY_METHOD_PAYMENTS_AT = 18
+DAY_PLACED_WIDTH = 1  # of a region or channel in a label row: orders placed, in time
 
 Row = list[int]
 _WIDE = 2**63

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition
 
-from streams.flow.chain import RAISE_EDITION
+from streams.index.formats import RAISE_EDITION
 from streams.settings import KafkaSettings, Settings
 from streams.worker.names import app_id, changelog_topic, checkpoint_table
 
