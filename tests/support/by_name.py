@@ -43,13 +43,15 @@ _THREE = tuple(enumerate(("orders", "units", "sales")))
 _PAID = {"payments": col.CAPTURED_AT, "amount": col.AMOUNT_AT, "failed": col.FAILED_AT}
 _OF_DAY = {base + offset: f"{ledger}{index}" for ledger, base in _LEDGERS.items() for offset, index in _THREE}
 _PAID_OF_DAY = {col.DAY_METHOD_PAYMENTS_AT + offset: name for offset, name in enumerate(_PAYMENTS)}
-_WIDTHS = {"live": (3, 6, 3, 3), "day": (18, 23)}
+_WIDTHS = {"live": (3, 6, 3, 3), "day": (18, 23, 1, 1)}
 """Columns of a label, by dimension."""
 
 
 def _of_label(book: str, dimension: str) -> dict[int, str]:
     """Names of the columns of a label or member, counted from its first."""
     method = dimension == "payment_method"
+    if book == "day" and dimension in ("region", "channel"):
+        return {0: "orders"}
     if book == "day":
         return _OF_DAY | (_PAID_OF_DAY if method else {})
     return dict(_THREE) | ({at: name for name, at in _PAID.items()} if method else {})

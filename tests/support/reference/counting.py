@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from .contract import SUM_MAX, id_fault, placement_of, validate
 from .corrections import Change, Remembered
-from .labels import Limits, Room, united
+from .labels import Limits, Room, by_column, united
 from .rules import MarketRules, Rules, day_end_ms, local_day, to_label, to_ms
 
 CORRECTIONS = ("order.cancelled", "order.refunded")
@@ -202,7 +202,7 @@ class SourceReference:
             day_book, day_said = self._correct(offset, event, market, placed_ms, day)
         else:
             day_said = day_counts(event, self.room(on_day), offset)
-            day_book = _of_members(day_said, market)
+            day_book = _of_members(day_said, market, "day")
         before_log = self._is_before_log(market, placed_ms)
         if event["type"] == "order.placed" and not day_closed and before_log:
             order_id, watermarks = order_of(event), self.watermarks
@@ -215,7 +215,7 @@ class SourceReference:
             occurred_ms,
             pane,
             day,
-            _of_members(live, market),
+            _of_members(live, market, "live"),
             day_book,
             live,
             day_said,
@@ -259,7 +259,7 @@ class SourceReference:
                 return "duplicate"
             self._mend(offset, event, market, reached_ms)
             said = day_counts(event, self.room(on_day), offset, "late_")
-            day_book = _of_members(said, market)
+            day_book = _of_members(said, market, "day")
             added = self.remembered.add_order(code, order_id, event["event_id"], self.watermarks)
             if not added:
                 self.also[offset] = "unremembered"
@@ -280,7 +280,7 @@ class SourceReference:
             room = self.room((market.code, "day", day))
             added: Counts = Counter()
             for change in of_day:
-                added.update(_taken(change, room.known))
+                added.update(_taken(change, room))
             held = self._sums.setdefault((market.code, "day", day), Counter())
             closes_ms = day_end_ms(market.zone, day) + self.rules.day_grace_ms
             full = any(held[name] + count > SUM_MAX for name, count in added.items())
@@ -303,15 +303,15 @@ class SourceReference:
     def _changed(self, offset, market, change: Change) -> tuple[Counts, Counts]:
         """What a change adds to its day: (by member, by label)."""
         room = self.room((market.code, "day", change.day))
-        said = _taken(change, room.known)
-        before, after = (united(each, room.known) for each in (change.before, change.after))
+        said = _taken(change, room)
+        before, after = (by_column(each, room) for each in (change.before, change.after))
         for dimension in ("category", "payment_method"):
             old, new = (_taken_from(each, dimension) for each in (before, after))
             if old != new:
                 room.count_set(offset, said, change.part, dimension, old, -1)
                 room.count_set(offset, said, change.part, dimension, new, 1)
-        counts = Counter(_of_members(_prefixed(change.part, after), market))
-        counts.subtract(_of_members(_prefixed(change.part, before), market))
+        counts = Counter(_of_members(_prefixed(change.part, after), market, "day"))
+        counts.subtract(_of_members(_prefixed(change.part, before), market, "day"))
         counts["uncertain",] += said["uncertain",]
         return counts, said
 
@@ -424,9 +424,13 @@ def _units_and_sales(event: dict) -> tuple[int, int]:
     return units, sales
 
 
-def _of_members(counts: Counts, market: MarketRules) -> Counts:
+def _of_members(counts: Counts, market: MarketRules, book: str) -> Counts:
     """The counts of one event, or of the corrections of one order, by member."""
-    plain = Counter({name: count for name, count in counts.items() if name[0] != "set"})
+    left_out = {"region", "channel"} if book == "day" else set()
+    plain: Counts = Counter()
+    for name, count in counts.items():
+        if name[0] != "set" and not left_out.intersection(name[1:2]):
+            plain[name] = count
     shoppers = {name: plain.pop(name) for name in list(plain) if name[0] == "shopper"}
     return united(plain, market.member) + Counter(shoppers)
 
@@ -436,10 +440,10 @@ def _prefixed(part: str, counts: Counts) -> Counts:
     return Counter({(prefix + name, *where): count for (name, *where), count in counts.items()})
 
 
-def _taken(change: Change, name_of: Callable[[str, str], str]) -> Counts:
+def _taken(change: Change, room: Room) -> Counts:
     """What a change takes more than before, by label."""
-    found = _prefixed(change.part, united(change.after, name_of))
-    found.subtract(_prefixed(change.part, united(change.before, name_of)))
+    found = _prefixed(change.part, by_column(change.after, room))
+    found.subtract(_prefixed(change.part, by_column(change.before, room)))
     return found
 
 
@@ -479,7 +483,11 @@ def day_counts(event: dict, room: Room, offset: int = 0, ledger: str = "") -> Co
     """Counts that a payment or a placed order adds to its day, by label."""
     if event["type"].startswith("payment"):
         return _payment_counts(event, room, offset, live=False)
-    return _placed_counts(event, room, offset, ledger)
+    found = _placed_counts(event, room, offset, ledger)
+    for dimension in ("region", "channel") if not ledger else ():
+        label = room.admit(offset, dimension, to_label(event.get(dimension)))
+        found["orders", dimension, label] += 1
+    return found
 
 
 def _placed_counts(event: dict, room: Room, offset: int, ledger: str = "") -> Counts:

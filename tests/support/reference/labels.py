@@ -72,16 +72,30 @@ class Room:
 def united(counts: Counter, name_of: Callable[[str, str], str]) -> Counter:
     """The counts of ONE order by other names than its labels: (dimension, label) -> name.
 
-    It is one order of a name, whichever of its labels it names. Where anything of a name is cancelled, it
-    is not refunded there.
+    It is one order of a name, whichever of its labels it names. Where it is cancelled, it is not refunded.
     """
     found: Counter = Counter()
     for (what, *where), count in counts.items():
         name = (what, where[0], name_of(*where)) if where else (what,)
         found[name] = max(found[name], count) if what.endswith("orders") else found[name] + count
     for what, *where in list(found):
-        if what.endswith("refunded_orders"):
-            cancelled = what.replace("refunded", "cancelled")
-            if found[cancelled, *where]:
-                found[what, *where] = 0
+        if found[what.replace("refunded", "cancelled"), *where] and what.endswith("refunded_orders"):
+            found[what, *where] = 0
+    return found
+
+
+def by_column(counts: Counter, room: Room) -> Counter:
+    """What the corrections of ONE order take, by the columns that a row has for their labels.
+
+    Where anything of a column is cancelled, the order is not refunded there.
+    """
+    found = united(counts, room.known)
+    cancelled = {
+        (where[0], room.known(*where))
+        for what, *where in counts
+        if where and what == "cancelled_orders"
+    }
+    for what, *where in list(found):
+        if what == "refunded_orders" and tuple(where) in cancelled:
+            found[what, *where] = 0
     return found
