@@ -31,6 +31,7 @@ from tests.support.reference import (
     WINDOWS,
     Counted,
     Found,
+    Limits,
     MarketRules,
     Rules,
     SourceReference,
@@ -45,7 +46,7 @@ from tests.support.reference import (
 
 if TYPE_CHECKING:
     from tests.model.workers import Level2
-    from tests.model.world import World
+    from tests.model.world import Config, World
 
 HOURS_KEPT_MS = 9 * 7 * DAY_MS
 MINUTES_KEPT_MS = 25 * HOUR_MS
@@ -97,6 +98,11 @@ class View:
     """(market, topic) -> largest progress at any offset so far."""
 
 
+def limits_of(config: Config) -> Limits:
+    """Return what a row has room for in a world of this shape."""
+    return Limits(pane_labels=3, day_labels=3) if config.few_labels else Limits()
+
+
 class Oracle:
     """Checks every effect and raises Violation."""
 
@@ -104,7 +110,7 @@ class Oracle:
         self.world = world
         self.rules = Rules.of(world.methodology)
         self.references = {
-            sp: SourceReference(self.rules, sp.topic == "payments")
+            sp: self._reference(sp)
             for topic in world.sps_by_topic
             for sp in world.sps_by_topic[topic]
         }
@@ -152,6 +158,10 @@ class Oracle:
         self.publications = 0
         self.levels = 0
 
+    def _reference(self, sp: SourcePartition) -> SourceReference:
+        limits = limits_of(self.world.config)
+        return SourceReference(self.rules, sp.topic == "payments", limits=limits)
+
     # -- sources -----------------------------------------------------------------------------
 
     def source_appended(self, sp: SourcePartition, record: Record) -> None:
@@ -167,7 +177,7 @@ class Oracle:
 
     def source_added(self, sp: SourcePartition) -> None:
         """Note a partition that an input has got."""
-        self.references[sp] = SourceReference(self.rules, sp.topic == "payments")
+        self.references[sp] = self._reference(sp)
         self._appended[sp] = []
         self._undecided[sp] = deque()
         for held in self.set_aside.values():
