@@ -225,6 +225,7 @@ def tiny(picks: random.Random) -> Limits:
     )
 
 
+@examples(400)
 @given(seed=st.integers(0, 2**32))
 def test_what_a_row_has_room_for_follows_from_the_events_alone(seed):
     picks = random.Random(seed)
@@ -238,6 +239,7 @@ def test_what_a_row_has_room_for_follows_from_the_events_alone(seed):
                 assert unpacked(books()[slot[1]], row).packed() == row
 
 
+@examples(400)
 @given(seed=st.integers(0, 2**32))
 def test_what_found_no_room_is_in_more_and_the_rest_is_as_if_there_were_room(seed):
     picks = random.Random(seed)
@@ -259,6 +261,7 @@ def test_what_found_no_room_is_in_more_and_the_rest_is_as_if_there_were_room(see
         assert more[0] == more[1]
 
 
+@examples(400)
 @given(seed=st.integers(0, 2**32))
 def test_members_are_off_by_the_uncertain_orders_at_most(seed):
     picks = random.Random(seed)
@@ -278,6 +281,28 @@ def test_members_are_off_by_the_uncertain_orders_at_most(seed):
                 assert 0 <= found[name] - expected[name] <= uncertain, (book, name)
             else:
                 assert found[name] == expected[name], (book, name)
+
+
+def test_panes_and_days_are_as_full_as_rows_may_be_and_no_fuller():
+    picks, log = random.Random(7), []
+    for number in range(4_000):
+        event = {"event_id": f"e{number}", "type": "order.placed", "market": "PK", "currency": "PKR"}
+        event |= {"occurred_at": rfc3339(T0 + number // 2_000 * 5_000), "order_id": f"o{number}"}
+        event |= {"region": f"region {number % 1_500}", "channel": f"{'c' * 80}{number}"}
+        event["lines"] = [
+            {"category": f"c{picks.randrange(2_500)}", "quantity": 1, "unit_price_minor": 1}
+            for _ in range(picks.choice((1, 2, 3, 40)))
+        ]
+        log.append(Sent(encoded(event), T0 + 5_000))
+    reference = batch(log)
+    rows = [level1(log, picks, compiled=compiled) for compiled in HALVES]
+    assert rows[0] == rows[-1]
+    found = {slot: said_row(slot[1], *row) for slot, row in rows[0].items()}
+    for slot, row in found.items():
+        assert row == expected_row(reference, slot, len(log))
+    panes = [row for slot, row in found.items() if slot[1] == LIVE]
+    assert [Counter(each for each, _ in labels)["category"] for _, labels, _ in panes] == [1_025] * 2
+    assert all(counts["uncertain",] and len(sets) < 512 for counts, _, sets in found.values())
 
 
 broken = st.sampled_from(["\ud800", "a\udfff", "\ud83d\ud83d"])

@@ -29,6 +29,8 @@ class Room:
     labels_most: int
     taken: int = 0
     """Bytes: 16 and its text for a label; 8, and 4 for each label and one more, for a set."""
+    kept: Counter = field(default_factory=Counter)
+    """Labels but MORE, by dimension."""
     labels: dict[tuple[str, str], int] = field(default_factory=dict)
     """(dimension, label) -> offset of the event that named it first."""
     sets: dict[tuple, int] = field(default_factory=dict)
@@ -38,12 +40,13 @@ class Room:
         """Return the label, or MORE if the row has no room for it."""
         if (dimension, label) not in self.labels:
             size = 16 + len(label.encode())
-            own = [each for of, each in self.labels if of == dimension and each != MORE]
-            if len(own) >= self.labels_most or self.taken + size > self.limits.size:
+            full = self.kept[dimension] >= self.labels_most
+            if full or self.taken + size > self.limits.size:
                 label = MORE
                 self.labels.setdefault((dimension, MORE), offset)
             else:
                 self.taken += size
+                self.kept[dimension] += 1
                 self.labels[dimension, label] = offset
         return label
 
