@@ -48,6 +48,8 @@ class Book(NamedTuple):
     """Labels of a dimension that a row keeps."""
     uncertain: int
     """Column of what is not known of the orders that name several labels, see ``LabelRow.note_set``."""
+    parts: int
+    """Parts of its orders of which label sets are kept."""
 
 
 LIVE_BOOK = Book(
@@ -55,12 +57,14 @@ LIVE_BOOK = Book(
     (col.CATEGORY_WIDTH, col.METHOD_WIDTH, col.REGION_WIDTH, col.CHANNEL_WIDTH),
     1_024,
     col.UNCERTAIN,
+    1,
 )
 DAY_BOOK = Book(
     col.DAY_TOTALS,
     (col.DAY_CATEGORY_WIDTH, col.DAY_METHOD_WIDTH, col.DAY_PLACED_WIDTH, col.DAY_PLACED_WIDTH),
     4_096,
     col.DAY_UNCERTAIN,
+    4,
 )
 """Regions and channels have no ledgers: of each label the orders that were placed are counted."""
 
@@ -164,7 +168,7 @@ class LabelRow:
 
 
 def unpacked(book: Book, packed: PackedRow) -> LabelRow:
-    """Return a stored row. IndexError or ValueError for what this book cannot have written."""
+    """Return a stored row. LookupError or ValueError for what this book cannot have written."""
     row = LabelRow(book)
     for text in packed.labels:
         dimension, label = int(text[:1]), text[1:]
@@ -174,9 +178,15 @@ def unpacked(book: Book, packed: PackedRow) -> LabelRow:
             row.room -= LABEL_BYTES + len(label.encode())
         row._append(dimension, label)  # noqa: SLF001 - of this class
     row.numbers = col.from_wire(packed.numbers, len(row.numbers))
-    for orders, *key in packed.sets:
+    dimensions = {at: each for each, found in enumerate(row.columns) for at in found.values()}
+    for orders, part, *items in packed.sets:
+        key, columns = (part, *items), [each >> _TAG_BITS for each in items]
+        known = key not in row.sets and part in range(book.parts)
+        one = len({dimensions[column] for column in columns}) == 1 and len(columns) > 1
+        if not known or not one or columns != sorted(set(columns)):
+            raise ValueError(f"no label set of this row, or one twice: {key}")
         row.room -= _SET_BYTES + _SET_ITEM_BYTES * len(key)
-        row.sets[tuple(key)] = orders
+        row.sets[key] = orders
     return row
 
 

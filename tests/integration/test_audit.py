@@ -112,7 +112,9 @@ async def tamper(installed, topic, chosen, change):
 def change_row(type_):
     def change(value):
         record = msgspec.msgpack.decode(value, type=type_)
-        row = record.row if type_ is MergedRecord else next(r[3] for r in record.rows if r[3])
+        row = record.row
+        if type_ is not MergedRecord:
+            row = next(packed.numbers for *_, packed in record.rows if packed.numbers)
         row[1] += 1
         return msgspec.msgpack.encode(record)
 

@@ -20,16 +20,18 @@ from streams.flow.wire import MarkKey, believed, decode_mark, decode_partial, pa
 from streams.index.level import LEVEL
 from streams.index.measured import MEASURED
 from streams.index.panes import DAY_MS, HOUR_MS, MINUTE_MS, QUARTER_MS, day_number, rfc3339
-from streams.index.partials import Layout, Row, from_wire
+from streams.index.label_rows import PackedRow
+from streams.index.partials import Layout, Row
 from streams.index.values import Value
 from tests.model.kafka import Log, Record
-from tests.support.by_name import day_names, live_names, registers_in, without_zeros
+from tests.support.by_name import expected_row, member_names, said_row, without_zeros
 from tests.support.reference import (
     PAYMENT_INDICES,
     SHOPPER_INDICES,
     WINDOWS,
     Counted,
     Found,
+    Limits,
     MarketRules,
     Rules,
     SourceReference,
@@ -44,7 +46,7 @@ from tests.support.reference import (
 
 if TYPE_CHECKING:
     from tests.model.workers import Level2
-    from tests.model.world import World
+    from tests.model.world import Config, World
 
 HOURS_KEPT_MS = 9 * 7 * DAY_MS
 MINUTES_KEPT_MS = 25 * HOUR_MS
@@ -96,6 +98,11 @@ class View:
     """(market, topic) -> largest progress at any offset so far."""
 
 
+def limits_of(config: Config) -> Limits:
+    """Return what a row has room for in a world of this shape."""
+    return Limits(pane_labels=3, day_labels=3) if config.few_labels else Limits()
+
+
 class Oracle:
     """Checks every effect and raises Violation."""
 
@@ -103,14 +110,13 @@ class Oracle:
         self.world = world
         self.rules = Rules.of(world.methodology)
         self.references = {
-            sp: SourceReference(self.rules, sp.topic == "payments")
+            sp: self._reference(sp)
             for topic in world.sps_by_topic
             for sp in world.sps_by_topic[topic]
         }
-        self.layouts = {code: Layout(market) for code, market in world.methodology.markets.items()}
         self._names = {
-            (code, book): (live_names if book == LIVE else day_names)(layout)
-            for code, layout in self.layouts.items()
+            (code, book): member_names(Layout(market), book)
+            for code, market in world.methodology.markets.items()
             for book in (LIVE, DAY)
         }
         self.set_aside: dict[str, dict[SourcePartition, set[int]]] = {
@@ -152,6 +158,10 @@ class Oracle:
         self.publications = 0
         self.levels = 0
 
+    def _reference(self, sp: SourcePartition) -> SourceReference:
+        limits = limits_of(self.world.config)
+        return SourceReference(self.rules, sp.topic == "payments", limits=limits)
+
     # -- sources -----------------------------------------------------------------------------
 
     def source_appended(self, sp: SourcePartition, record: Record) -> None:
@@ -167,7 +177,7 @@ class Oracle:
 
     def source_added(self, sp: SourcePartition) -> None:
         """Note a partition that an input has got."""
-        self.references[sp] = SourceReference(self.rules, sp.topic == "payments")
+        self.references[sp] = self._reference(sp)
         self._appended[sp] = []
         self._undecided[sp] = deque()
         for held in self.set_aside.values():
@@ -223,14 +233,9 @@ class Oracle:
         offsets = [each for each, _ in self._appended[sp] if each >= offset]
         return ", ".join(found.get(each, "waits") for each in offsets)
 
-    def _named(self, market: str, book: str, row: Row, sketch: bytes = b"") -> dict[tuple, int]:
+    def _named(self, market: str, book: str, row: Row) -> dict[tuple, int]:
         names = self._names[market, book]
-        found = {names[column]: value for column, value in enumerate(row) if value}
-        return found | ({("shoppers",): registers_in(sketch)} if sketch else {})
-
-    def _expected(self, sp: SourcePartition, slot: SlotKey, through: int) -> dict[tuple, int]:
-        row = self.references[sp].row(*slot, through)
-        return without_zeros(row)
+        return {names[column]: value for column, value in enumerate(row) if value}
 
     # -- level 1 -----------------------------------------------------------------------------
 
@@ -264,9 +269,9 @@ class Oracle:
             self._check_set_aside(sp, decoded.through)
             self._check_gaps(sp, decoded.through)
             sketches = {(market, LIVE, slot): held for market, slot, held in decoded.sketches}
-            for *slot, sparse in decoded.rows:
+            for *slot, packed in decoded.rows:
                 sketch = sketches.pop(tuple(slot), b"")
-                self._check_row(sp, SlotKey(*slot), sparse, sketch, decoded.through)
+                self._check_row(sp, SlotKey(*slot), packed, sketch, decoded.through)
             if sketches:
                 raise Violation("P1", f"{sp}: sketches without rows: {sorted(sketches)}")
         table = {key: value for key, value in log.table().items() if not key.endswith(b"-ids")}
@@ -300,12 +305,10 @@ class Oracle:
                 )
 
     def _check_row(
-        self, sp: SourcePartition, slot: SlotKey, sparse: list, sketch: bytes, through: int
+        self, sp: SourcePartition, slot: SlotKey, packed: PackedRow, sketch: bytes, through: int
     ) -> None:
-        layout = self.layouts[slot.market]
-        width = layout.live_width if slot.book == LIVE else layout.day_width
-        row = self._named(slot.market, slot.book, from_wire(sparse, width), sketch)
-        expected = self._expected(sp, slot, through)
+        row = said_row(slot.book, packed, sketch)
+        expected = expected_row(self.references[sp], slot, through)
         if row != expected:
             raise Violation("P1", f"{sp} {slot} through {through}: {row}, expected {expected}")
 

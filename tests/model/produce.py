@@ -62,6 +62,8 @@ def event_for(
             "method": picks.choice(("cod", "card")),
             "amount_minor": picks.choice((1, 2, 4, 8)),
         }
+        if world.config.few_labels:
+            event["method"] = _labels(choice)["payment_method"]
     else:
         kinds = ("order.placed",) * 4 + ("order.cancelled", "order.refunded")
         line = {"sku": "s", "category": picks.choice(("books", "x")), "quantity": 1}
@@ -72,6 +74,8 @@ def event_for(
         if picks.random() < 0.5:
             event["payment_method"] = "card"
         event |= _shopper(choice) | _which_order(choice)
+        if world.config.few_labels:
+            event |= _labels(choice)
     if event["type"] in ("order.cancelled", "order.refunded") or picks.random() < 0.3:
         back = picks.choice((0, 1_000, MINUTE_MS, HOUR_MS, DAY_MS, 2 * DAY_MS, 3 * DAY_MS, -1))
         event["placed_at"] = rfc3339(occurred_ms - back)
@@ -99,6 +103,22 @@ def _which_order(choice: int) -> dict[str, object]:
     return which
 
 
+def _labels(choice: float) -> dict[str, object]:
+    """Lines of several categories, of which some are new, and the labels of the other dimensions."""
+    picks = random.Random(f"labels {choice}")
+    known = ("books", "Books", "x", "y", "z", "", f"new {picks.randrange(1_000)}")
+    found: dict[str, object] = {
+        name: picks.choice(("cod", "card", "gold", "web", *known[-2:]))
+        for name in ("payment_method", "region", "channel")
+    }
+    return found | {
+        "lines": [
+            {"sku": "s", "category": each, "quantity": 1, "unit_price_minor": picks.choice((1, 2, 4))}
+            for each in picks.choices(known, k=picks.choice((1, 2, 3, 5)))
+        ]
+    }
+
+
 def burst(world: World, choice: int) -> list[bytes]:
     """Plain orders of one pane, in the form that compiled code folds."""
     picks = random.Random(f"burst {choice}")
@@ -122,5 +142,7 @@ def burst(world: World, choice: int) -> list[bytes]:
         if picks.random() < 0.5:
             event["payment_method"] = picks.choice(("cod", "card"))
         event |= _shopper(picks.random())
+        if world.config.few_labels:
+            event |= _labels(picks.random())
         found.append(json.dumps(event).encode())
     return found

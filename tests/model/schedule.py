@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Collection, Sequence
-from contextlib import nullcontext
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from unittest.mock import patch
 
+from streams.flow import chain, state
 from streams.flow.chain import CHAIN_LENGTH
 from streams.flow.market_expectation import MarketExpectation
+from streams.index import label_rows
 from streams.index.panes import DAY_MS, HOUR_MS, MINUTE_MS
-from tests.model.oracle import Violation
+from tests.model.oracle import Violation, limits_of
 from tests.model.switches import Switch, patched
 from tests.model.world import Action, Config, World
 
@@ -56,6 +58,7 @@ def draw(seed: int, on: Collection[str] = ()) -> Schedule:
         import_back_days=leaps.choice((1_000, 1_000, 1_190, 1_300)),
         import_goes_live=leaps.random() < 0.3,
         stray_clocks=random.Random(f"stray {seed}").random() < 0.2,
+        few_labels=random.Random(f"labels {seed}").random() < 0.4,
         learns=seed % LEARNS_EACH == 0,
     )
     weights = {
@@ -171,12 +174,24 @@ def _none(*_: object, **__: object) -> list:
     return []
 
 
+@contextmanager
+def _room_for(config: Config) -> Iterator[None]:
+    """Let rows have room for as many labels as the oracle thinks."""
+    limits = limits_of(config)
+    with ExitStack() as stack:
+        for module in (chain, state):
+            for name, most in (("LIVE_BOOK", limits.pane_labels), ("DAY_BOOK", limits.day_labels)):
+                book = getattr(label_rows, name)._replace(labels_max=most)
+                stack.enter_context(patch.object(module, name, book))
+        yield
+
+
 def run(schedule: Schedule, switch: Switch | None = None) -> Violation | None:
     """Run the schedule. Return the violation that it leads to, None when every property held."""
     learning = (
         nullcontext() if schedule.config.learns else patch.object(MarketExpectation, "learn", _none)
     )
-    with patched(switch) as off, learning:
+    with patched(switch) as off, learning, _room_for(schedule.config):
         try:
             world = World(schedule.config, off)
             for action in schedule.actions:
@@ -220,7 +235,7 @@ def shrink(schedule: Schedule, switch: Switch | None = None, budget: int = 4_000
 def script(schedule: Schedule, switch: Switch | None = None) -> str:
     """The schedule as a script, with the effects of each action."""
     lines = [f"config = {schedule.config}"]
-    with patched(switch) as off:
+    with patched(switch) as off, _room_for(schedule.config):
         world = World(schedule.config, off)
         try:
             for action in schedule.actions:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from types import ModuleType
 from unittest.mock import patch
 
 import msgspec
@@ -46,7 +47,7 @@ class Switch:
     how: str | AbstractContextManager
 
 
-def _wrapped(owner: type, name: str, wrap: Callable) -> AbstractContextManager:
+def _wrapped(owner: type | ModuleType, name: str, wrap: Callable) -> AbstractContextManager:
     return patch.object(owner, name, wrap(getattr(owner, name)))
 
 
@@ -272,6 +273,22 @@ def _notes_stay_behind(original):
     return restore_words
 
 
+def _room_anew(original):
+    def unpacked(book, packed):
+        row = original(book, packed)
+        row.book = book._replace(labels_max=book.labels_max + len(packed.labels))
+        return row
+
+    return unpacked
+
+
+def _without_sets(original):
+    def unpacked(book, packed):
+        return original(book, msgspec.structs.replace(packed, sets=[]))
+
+    return unpacked
+
+
 SWITCHES = [
     Switch("contiguity guard off", "exactness rule 2", "no_guard"),
     Switch(
@@ -477,6 +494,16 @@ SWITCHES = [
         "doubts forgotten by a new owner",
         "exactness rule 3",
         patch.object(source_state.SourceState, "restore_progress", _restored_without(3)),
+    ),
+    Switch(
+        "a new owner has room for labels that a row had refused",
+        "exactness rule 1",
+        _wrapped(chain, "unpacked", _room_anew),
+    ),
+    Switch(
+        "label sets forgotten by a new owner",
+        "exactness rule 3",
+        _wrapped(chain, "unpacked", _without_sets),
     ),
     Switch(
         "corrections counted as often as they come",

@@ -85,6 +85,8 @@ class Config:
     """Topics are deleted and created again, and inputs get partitions. Workers ask for the topics."""
     resets: bool = False
     """The clock of the broker that leads the partials runs ahead, and operators set ``as_of`` back."""
+    few_labels: bool = False
+    """Rows have room for few labels, and orders name several and new ones."""
     learns: bool = True
     """Whether level 2 learns expectations: six times the work of all the rest."""
 

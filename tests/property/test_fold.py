@@ -10,16 +10,18 @@ from streams.flow.chain import Identity
 from streams.flow.chunk import SourcePartition
 from streams.flow.fold import SourceFold
 from streams.flow.remembered import hash_of
-from streams.flow.rows import add_order, add_payment, add_places, day_places
+from streams.flow.rows import PLACED_PART, add_order, add_payment, add_placed
 from streams.flow.source import SourceLevel
 from streams.flow.source_state import SourceState
-from streams.flow.state import CHECKPOINT, DAY, FOREVER_MS, LIVE, MarketState
+from streams.flow.state import CHECKPOINT, DAY, FOREVER_MS, LIVE
 from streams.flow.wire import decode_mark, decode_partial, parse_key
 from streams.index.event_types import OrderEvent, PaymentEvent
 from streams.index.events import decode_orders, decode_payments
+from streams.index.known_labels import KnownLabels
+from streams.index.label_rows import DAY_BOOK, LIVE_BOOK, LabelRow
 from streams.index.panes import rfc3339
-from streams.index.partials import CANCELLED_AT, PLACED_AT, REFUNDED_AT, from_wire
-from tests.support.by_name import named, without_zeros
+from streams.index.partials import PLACED_AT
+from tests.support.by_name import expected_row, said_row, without_zeros
 from tests.support.events import (
     Sent,
     chunk_of,
@@ -31,16 +33,18 @@ from tests.support.events import (
     tuned,
 )
 from tests.support.flow_harness import METHODOLOGY
-from tests.support.reference import Rules, SourceReference, contributions
+from tests.support.reference import (
+    Limits,
+    Room,
+    Rules,
+    SourceReference,
+    day_counts,
+    live_counts,
+)
 from tests.support.reference.contract import validate
 
 REMEMBERED_MAX = 3
 ARTICLES_MAX = 2
-LEDGERS = {
-    "order.placed": PLACED_AT,
-    "order.cancelled": CANCELLED_AT,
-    "order.refunded": REFUNDED_AT,
-}
 IDENTITY = Identity(1, METHODOLOGY.content_hash, "topic-id", 1)
 
 
@@ -56,7 +60,7 @@ def _small_memories(monkeypatch):
     monkeypatch.setattr("streams.flow.refused_orders.REFUSED_MAX", REMEMBERED_MAX)
     for name in ("fold_late", "fold_orders"):
         monkeypatch.setattr(f"streams.flow.{name}.LATE_MAX", REMEMBERED_MAX)
-    monkeypatch.setattr("streams.index.partials._CACHED_LABELS_MAX", 4)
+    monkeypatch.setattr("streams.index.known_labels._KNOWN_MAX", 4)
     monkeypatch.setattr("streams.index.instants._CACHE_MAX", 8)
 
 
@@ -79,10 +83,10 @@ def rows_of(fold: SourceFold) -> dict:
     found = {}
     for code, state in fold.source.markets.items():
         for start, pane in state.panes.items():
-            found[code, LIVE, start] = named(state.layout, LIVE, pane.row, pane.shoppers())
+            found[code, LIVE, start] = said_row(LIVE, pane.row.packed(), pane.shoppers())
         for number, day in state.days.items():
-            found[code, DAY, number] = named(state.layout, DAY, day.row)
-    return {key: row for key, row in found.items() if row}
+            found[code, DAY, number] = said_row(DAY, day.row.packed())
+    return {key: row for key, row in found.items() if any(row)}
 
 
 def check_against(fold: SourceFold, reference: SourceReference) -> None:
@@ -92,15 +96,16 @@ def check_against(fold: SourceFold, reference: SourceReference) -> None:
         code: [(hash_of(order), at_ms) for order, at_ms in doubts.items()]
         for code, doubts in reference.doubts_at(through).items()
     }
-    for key, row in rows_of(fold).items():
-        assert row == without_zeros(reference.row(*key, through)), key
+    rows = rows_of(fold)
+    for key, row in rows.items():
+        assert row == expected_row(reference, key, through), key
     open_now = {
         key
         for key in reference.slots()
-        if without_zeros(reference.row(*key, through))
+        if any(expected_row(reference, key, through))
         and not fold.source.markets[key[0]].is_closed(_slot(key))
     }
-    assert open_now == set(rows_of(fold))
+    assert open_now == set(rows)
 
 
 def _slot(key):
@@ -180,20 +185,13 @@ def test_whatever_is_sent_is_a_function_of_the_prefix_over_crashes_too(payments,
         for send in sends:
             parsed = parse_key(send.key)
             record = decode_partial(send.value)
-            layout = level_layouts[parsed.slot.market]
-            width = layout.live_width if parsed.slot.book == LIVE else layout.day_width
-            row = from_wire(record.row, width)
-            row = named(layout, parsed.slot.book, row, record.shoppers)
-            expected = without_zeros(reference.row(*parsed.slot, record.through))
+            row = said_row(parsed.slot.book, record.row, record.shoppers)
+            expected = expected_row(reference, parsed.slot, record.through)
             assert row == expected, (parsed.slot, record.through)
             held = partials.get(parsed.slot, (-1, None))
             if record.through >= held[0]:
                 partials[parsed.slot] = (record.through, row)
 
-    level_layouts = {
-        code: state.layout
-        for code, state in SourceState(sp, methodology, payments=payments).markets.items()
-    }
     nonce = 0
     level = owner(nonce)
     steps = data.draw(st.lists(st.sampled_from("fffpcx"), max_size=25))
@@ -220,52 +218,53 @@ def test_whatever_is_sent_is_a_function_of_the_prefix_over_crashes_too(payments,
             level = owner(nonce)
     take([*level.partials(FOREVER_MS), *level.day_partials()])
     for slot in reference.slots():
-        expected = without_zeros(reference.row(*slot, len(log)))
-        if expected:
+        expected = expected_row(reference, slot, len(log))
+        if any(expected):
             assert partials[_slot(slot)][1] == expected
 
 
 @given(order_events())
 def test_the_rows_of_one_order_are_what_the_contract_says(event):
-    if event["market"] == "XX":
-        return
-    state = MarketState(METHODOLOGY.markets[event["market"]], METHODOLOGY)
-    rules = Rules.of(METHODOLOGY).markets[event["market"]]
     (decoded,) = decode_orders([encoded(event)])
     event, reason = validate(encoded(event), payments=False)
     if reason:
         assert not isinstance(decoded, OrderEvent)
         return
-    live, day = [0] * state.layout.live_width, [0] * state.layout.day_width
-    add_order(live, decoded, state)
-    add_places(day, LEDGERS[decoded.type], day_places(decoded, state))
-    expected_live, expected_day = contributions(event, rules)
-    expected_live.pop(("shopper", event.get("shopper_id")), None)  # not in the row: beside it
-    assert named(state.layout, LIVE, live) == without_zeros(expected_live)
-    assert named(state.layout, DAY, day) == without_zeros(expected_day)
+    live, pane = LabelRow(LIVE_BOOK), Room(Limits(), 1_024)
+    add_order(live, decoded, KnownLabels())
+    expected = live_counts(event, pane)
+    expected.pop(("shopper", event.get("shopper_id")), None)  # not in the row: beside it
+    assert said_row(LIVE, live.packed()) == (
+        without_zeros(expected),
+        list(pane.labels),
+        list(pane.sets),
+    )
+    if decoded.type == "order.placed":
+        day, room = LabelRow(DAY_BOOK), Room(Limits(), 4_096)
+        add_placed(day, PLACED_AT, PLACED_PART, decoded, KnownLabels())
+        expected = without_zeros(day_counts(event, room))
+        assert said_row(DAY, day.packed()) == (expected, list(room.labels), list(room.sets))
 
 
 @given(payment_events())
 def test_the_rows_of_one_payment_are_what_the_contract_says(event):
-    if event["market"] == "XX":
-        return
-    state = MarketState(METHODOLOGY.markets[event["market"]], METHODOLOGY)
-    rules = Rules.of(METHODOLOGY).markets[event["market"]]
     (decoded,) = decode_payments([encoded(event)])
     event, reason = validate(encoded(event), payments=True)
     if reason:
         assert not isinstance(decoded, PaymentEvent)
         return
-    live, day = [0] * state.layout.live_width, [0] * state.layout.day_width
-    add_payment(live, day, decoded, state)
-    expected_live, expected_day = contributions(event, rules)
-    assert named(state.layout, LIVE, live) == without_zeros(expected_live)
-    assert named(state.layout, DAY, day) == without_zeros(expected_day)
+    live, day = LabelRow(LIVE_BOOK), LabelRow(DAY_BOOK)
+    add_payment(live, day, decoded, KnownLabels())
+    room = Room(Limits(), 1_024)
+    expected = without_zeros(live_counts(event, room))
+    assert said_row(LIVE, live.packed()) == (expected, list(room.labels), [])
+    expected = without_zeros(day_counts(event, room))
+    assert said_row(DAY, day.packed()) == (expected, list(room.labels), [])
 
 
 @given(st.lists(order_events(), max_size=12))
 def test_a_pane_and_its_day_are_the_sums_of_what_each_order_adds(events):
-    """One pane, everything admitted: ``rows.add_order`` sums to its row, the places to its day's."""
+    """One pane, everything admitted: ``rows.add_order`` sums to its row, ``add_placed`` to its day's."""
     for number, event in enumerate(events):
         event.update(market="PK", currency="PKR", event_id=f"e{number}", type="order.placed")
         event["occurred_at"] = "2026-11-24T09:54:05Z"
@@ -282,11 +281,10 @@ def test_a_pane_and_its_day_are_the_sums_of_what_each_order_adds(events):
     state = fold.source.markets["PK"]
     arrival = 1_795_514_045_000
     log = [Sent(encoded(event), arrival) for event in events]
-    expected = [0] * state.layout.live_width
-    expected_day = [0] * state.layout.day_width
+    expected, expected_day = LabelRow(LIVE_BOOK), LabelRow(DAY_BOOK)
     for decoded in decode_orders([each.value for each in log]):
-        add_order(expected, decoded, state)
-        add_places(expected_day, PLACED_AT, day_places(decoded, state))
+        add_order(expected, decoded, state.labels)
+        add_placed(expected_day, PLACED_AT, PLACED_PART, decoded, state.labels)
     if not log:
         return
     fold.fold(chunk_of(log, fold.source.sp, 0, len(log)))

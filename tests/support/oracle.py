@@ -9,13 +9,12 @@ from collections import defaultdict
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition
-from support.by_name import named, without_zeros
+from support.by_name import expected_row, said_row
 from support.kafka import read_all, read_partitions
 from support.methodologies import DEMO
 from support.reference import WINDOWS, LogReference, Rules, to_ms
 
 from streams.flow.chain import CheckpointRecord, _best_chain, decode_checkpoint
-from streams.index.partials import Layout, from_wire
 from streams.proof.audit.expected_values import is_measured
 from streams.publish.journal import VERSION_HEADERS
 from streams.publish.keys import FENCE_FIELDS
@@ -135,24 +134,24 @@ class Oracle:
         newest = {}
         for record in chain:
             sketches = {(market, pane): sketch for market, pane, sketch in record.sketches}
-            for market, book, slot, sparse in record.rows:
+            for market, book, slot, packed in record.rows:
                 sketch = sketches.get((market, slot), b"") if book == "live" else b""
-                newest[market, book, slot] = sparse, sketch
+                newest[market, book, slot] = packed, sketch
         problems = []
-        for (market, book, slot), (sparse, sketch) in newest.items():
-            layout = Layout(self.methodology.markets[market])
-            row = from_wire(sparse, layout.day_width if book == "day" else layout.live_width)
-            found = named(layout, book, row, sketch)
-            expected = without_zeros(source.row(market, book, slot, through))
-            if found != expected:
-                problems.append(f"{sp} {market} {book} {slot}: {_difference(found, expected)}")
+        for (market, book, slot), (packed, sketch) in newest.items():
+            found = said_row(book, packed, sketch)
+            wanted = expected_row(source, (market, book, slot), through)
+            if found[0] != wanted[0]:
+                problems.append(f"{sp} {market} {book} {slot}: {_difference(found[0], wanted[0])}")
+            elif found != wanted:
+                problems.append(f"{sp} {market} {book} {slot}: {found[1:]}, expected {wanted[1:]}")
         kept_ms = source.rules.grace_ms + source.rules.pane_ms
         problems += [
             f"{sp}: no row of {market} {book} {slot}"
             for market, book, slot in source.slots()
             if (market, book, slot) not in newest
             and (book == "day" or slot > watermarks[market] - kept_ms)
-            and without_zeros(source.row(market, book, slot, through))
+            and expected_row(source, (market, book, slot), through)[0]
         ]
         return problems
 

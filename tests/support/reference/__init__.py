@@ -7,9 +7,10 @@ events. It is slow on purpose. Every published value must equal it to the last d
 ``SourceReference`` is one source partition's log, ``LogReference`` all of them together.
 """
 
-from .counting import Counted, SourceReference, contributions
+from .counting import Counted, SourceReference, day_counts, live_counts
+from .labels import Limits, Room
 from .log import LogReference
-from .rules import WINDOWS, MarketRules, Rules, day_end_ms, local_day, to_ms
+from .rules import WINDOWS, MarketRules, Rules, day_end_ms, local_day, to_ms, unknown_labels
 from .values import (
     PAYMENT_INDICES,
     SHOPPER_INDICES,
@@ -27,17 +28,21 @@ __all__ = [
     "WINDOWS",
     "Counted",
     "Found",
+    "Limits",
     "LogReference",
     "MarketRules",
+    "Room",
     "Rules",
     "SourceReference",
-    "contributions",
+    "day_counts",
     "day_end_ms",
     "day_orders",
     "day_values",
+    "live_counts",
     "live_values",
     "local_day",
     "registers_of",
     "shopper_values",
     "to_ms",
+    "unknown_labels",
 ]

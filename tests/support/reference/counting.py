@@ -8,14 +8,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from .contract import SUM_MAX, id_fault, placement_of, validate
-from .corrections import Remembered, as_late
-from .rules import MarketRules, Rules, day_end_ms, local_day, to_ms
+from .corrections import Change, Remembered
+from .labels import Limits, Room, by_column, united
+from .rules import MarketRules, Rules, day_end_ms, local_day, to_label, to_ms
 
 CORRECTIONS = ("order.cancelled", "order.refunded")
 AGREEING, DOUBTED_PANES = 3, 32
 YEAR_2100_MS = 4_102_444_800_000
 Counts = Counter
-"""Sums by name: ("orders",) or ("units", "category", "books") or ("cancelled_sales", ...)."""
+"""Sums by name: ("orders",) or ("units", "category", "books") or ("cancelled_sales", ...). By label there
+are label sets beside them: ("set", "placed", "category", (("books", "placed"), ("toys", "placed")))."""
 
 
 def order_of(event: dict) -> str:
@@ -37,6 +39,9 @@ class Counted:
     live: Counts
     day_book: Counts | None
     """None: no day changes."""
+    live_said: Counts
+    """What it adds to the live book by label, where ``live`` is by member."""
+    day_said: Counts
 
 
 @dataclass
@@ -59,6 +64,8 @@ class SourceReference:
     begins: dict[str, int] = field(default_factory=dict)
     """Arrival of the first record of each market."""
     reasons: dict[int, str] = field(default_factory=dict)
+    limits: Limits = field(default_factory=Limits)
+    _rooms: dict[tuple, Room] = field(default_factory=dict)
     _slots: dict[tuple, list[Counted]] = field(default_factory=dict)
     _sums: dict[tuple, Counts] = field(default_factory=dict)
     _open: dict[str, dict[int, set[str]]] = field(default_factory=dict)
@@ -176,7 +183,6 @@ class SourceReference:
             return "duplicate"
         day = local_day(market.zone, placed_ms)
         day_closed = day_end_ms(market.zone, day) + rules.day_grace_ms <= reached_ms
-        live, day_book = contributions(event, market)
         in_pane, on_day = (market.code, "live", pane), (market.code, "day", day)
         held = [self._sums.setdefault(slot, Counter()) for slot in (in_pane, on_day)]
         if _overflows(event, *held):
@@ -186,14 +192,19 @@ class SourceReference:
             del panes[oldest]
             self._given_up[market.code] = oldest
         panes.setdefault(pane, set()).add(event["event_id"])
+        live = live_counts(event, self.room(in_pane), offset)
         if event["type"] == "order.placed":
             self._mend(offset, event, market, reached_ms)
+        day_book, day_said = None, Counter()
         if day_closed:
             self.also[offset] = "day_closed"
-            day_book = None
         elif event["type"] in CORRECTIONS:
-            day_book, self.also[offset] = self._correct(event, market, placed_ms, day)
-        elif self._is_before_log(market, placed_ms) and not self.payments:
+            day_book, day_said = self._correct(offset, event, market, placed_ms, day)
+        else:
+            day_said = day_counts(event, self.room(on_day), offset)
+            day_book = _of_members(day_said, market, "day")
+        before_log = self._is_before_log(market, placed_ms)
+        if event["type"] == "order.placed" and not day_closed and before_log:
             order_id, watermarks = order_of(event), self.watermarks
             self.remembered.forget(watermarks)
             self.remembered.add_order(market.code, order_id, None, watermarks)
@@ -204,14 +215,16 @@ class SourceReference:
             occurred_ms,
             pane,
             day,
-            live,
+            _of_members(live, market, "live"),
             day_book,
+            live,
+            day_said,
         )
         self.counted.append(found)
         held[0].update(live)
         self._slots.setdefault(in_pane, []).append(found)
         if day_book is not None:
-            held[1].update(day_book)
+            held[1].update(day_said)
             self._slots.setdefault(on_day, []).append(found)
         late = pane + rules.pane_ms + rules.out_of_order_ms <= reached_ms
         return "late" if late else "accepted"
@@ -226,17 +239,17 @@ class SourceReference:
         day = local_day(market.zone, placed_ms)
         if day_end_ms(market.zone, day) + rules.day_grace_ms <= reached_ms:
             return "too_late"
-        _, day_book = contributions(event, market)
-        held = self._sums.setdefault((code, "day", day), Counter())
+        on_day = (code, "day", day)
+        held = self._sums.setdefault(on_day, Counter())
         if _overflows(event, Counter(), held):
             return "too_late:its day is open"
         if event["type"] in CORRECTIONS:
-            day_book, self.also[offset] = self._correct(event, market, placed_ms, day)
+            day_book, said = self._correct(offset, event, market, placed_ms, day)
             if day_book is None and self.also[offset] == "repeated":
                 return "duplicate"
             if self.also[offset].startswith("unmatched"):
                 if day_book:
-                    self._change_day(offset, event, market, day, day_book)
+                    self._change_day(offset, event, market, day, day_book, said)
                 return "too_late"
         else:
             self.remembered.forget(self.watermarks)
@@ -245,53 +258,111 @@ class SourceReference:
             if event["event_id"] in known:
                 return "duplicate"
             self._mend(offset, event, market, reached_ms)
-            day_book = as_late(day_book)
+            said = day_counts(event, self.room(on_day), offset, "late_")
+            day_book = _of_members(said, market, "day")
             added = self.remembered.add_order(code, order_id, event["event_id"], self.watermarks)
             if not added:
                 self.also[offset] = "unremembered"
         found = Counted(
-            offset, code, event["event_id"], occurred_ms, pane, day, Counter(), day_book
+            *(offset, code, event["event_id"], occurred_ms, pane, day),
+            *(Counter(), day_book, Counter(), said),
         )
         self.day_only.append(found)
-        held.update(day_book)
-        self._slots.setdefault((code, "day", day), []).append(found)
+        held.update(said)
+        self._slots.setdefault(on_day, []).append(found)
         return "day_only"
 
     def _mend(self, offset, event, market, reached_ms) -> None:
         """Note that an order counts; its corrections that waited for it change their days."""
-        found = self.remembered.mend(market, order_of(event), self.watermarks)
-        for day, counts in found.items():
+        changes = self.remembered.mend(market.code, order_of(event), self.watermarks)
+        for day in sorted({change.day for change in changes}):
+            of_day = [change for change in changes if change.day == day]
+            room = self.room((market.code, "day", day))
+            added: Counts = Counter()
+            for change in of_day:
+                added.update(_taken(change, room))
             held = self._sums.setdefault((market.code, "day", day), Counter())
             closes_ms = day_end_ms(market.zone, day) + self.rules.day_grace_ms
-            full = any(held[name] + count > SUM_MAX for name, count in counts.items())
-            if counts and not full and closes_ms > reached_ms:
-                self._change_day(offset, event, market, day, counts)
+            full = any(held[name] + count > SUM_MAX for name, count in added.items())
+            if not full and closes_ms > reached_ms:
+                for change in of_day:
+                    counts, said = self._changed(offset, market, change)
+                    self._change_day(offset, event, market, day, counts, said)
 
-    def _change_day(self, offset, event, market, day, counts) -> None:
+    def _change_day(self, offset, event, market, day, counts, said) -> None:
         """Change a day by an event that does not count in it."""
         slot = (market.code, "day", day)
-        self._sums.setdefault(slot, Counter()).update(counts)
+        self._sums.setdefault(slot, Counter()).update(said)
         self._slots.setdefault(slot, []).append(
-            Counted(offset, market.code, event["event_id"], 0, 0, day, Counter(), counts)
+            Counted(
+                *(offset, market.code, event["event_id"], 0, 0, day),
+                *(Counter(), counts, Counter(), said),
+            )
         )
+
+    def _changed(self, offset, market, change: Change) -> tuple[Counts, Counts]:
+        """What a change adds to its day: (by member, by label)."""
+        room = self.room((market.code, "day", change.day))
+        said = _taken(change, room)
+        before, after = (by_column(each, room) for each in (change.before, change.after))
+        for dimension in ("category", "payment_method"):
+            old, new = (_taken_from(each, dimension) for each in (before, after))
+            if old != new:
+                room.count_set(offset, said, change.part, dimension, old, -1)
+                room.count_set(offset, said, change.part, dimension, new, 1)
+        counts = Counter(_of_members(_prefixed(change.part, after), market, "day"))
+        counts.subtract(_of_members(_prefixed(change.part, before), market, "day"))
+        counts["uncertain",] += said["uncertain",]
+        return counts, said
 
     def _is_before_log(self, market, placed_ms) -> bool:
         return placed_ms is not None and placed_ms < self.begins[market.code] - self.rules.grace_ms
 
-    def _correct(self, event, market, placed_ms, day) -> tuple[Counts | None, str]:
+    def _correct(self, offset, event, market, placed_ms, day) -> tuple[Counts | None, Counts]:
+        """What a correction adds to its day: (by member, by label)."""
         self.remembered.forget(self.watermarks)
-        return self.remembered.correct(
+        changes, self.also[offset] = self.remembered.correct(
             event,
-            market,
+            market.code,
             day,
             self.watermarks,
             before_log=self._is_before_log(market, placed_ms),
         )
+        if not changes:
+            return None, Counter()
+        room = self.room((market.code, "day", day))
+        for line in event["lines"]:
+            room.admit(offset, "category", to_label(line["category"]))
+        if event.get("payment_method"):
+            room.admit(offset, "payment_method", to_label(event["payment_method"]))
+        return self._changed(offset, market, *changes)
 
     # -- what a prefix means -----------------------------------------------------------------
 
+    def room(self, slot: tuple) -> Room:
+        """The labels of one slot: (market, book, pane or day)."""
+        most = self.limits.pane_labels if slot[1] == "live" else self.limits.day_labels
+        return self._rooms.setdefault(slot, Room(self.limits, most))
+
+    def said(self, market: str, book: str, slot: int, through: int) -> Counts:
+        """Sums of one slot by label, over the records up to ``through``."""
+        total: Counts = Counter()
+        for event in self._slots.get((market, book, slot), ()):
+            if event.offset <= through:
+                total.update(event.live_said if book == "live" else event.day_said)
+        return total
+
+    def admitted(self, market: str, book: str, slot: int, through: int) -> tuple[list, list]:
+        """The labels and label sets that the slot has met, in order, up to ``through``."""
+        room = self.room((market, book, slot))
+        labels, sets = (
+            [name for name, offset in met.items() if offset <= through]
+            for met in (room.labels, room.sets)
+        )
+        return labels, sets
+
     def row(self, market: str, book: str, slot: int, through: int) -> Counts:
-        """Sums of one slot over the records up to ``through``."""
+        """Sums of one slot by member, over the records up to ``through``."""
         total: Counts = Counter()
         for event in self._slots.get((market, book, slot), ()):
             if event.offset <= through:
@@ -353,55 +424,91 @@ def _units_and_sales(event: dict) -> tuple[int, int]:
     return units, sales
 
 
-def contributions(event: dict, market: MarketRules) -> tuple[Counts, Counts]:
-    """Counts that the event adds: (to its pane, to its day)."""
+def _of_members(counts: Counts, market: MarketRules, book: str) -> Counts:
+    """The counts of one event, or of the corrections of one order, by member."""
+    left_out = {"region", "channel"} if book == "day" else set()
+    plain: Counts = Counter()
+    for name, count in counts.items():
+        if name[0] != "set" and not left_out.intersection(name[1:2]):
+            plain[name] = count
+    shoppers = {name: plain.pop(name) for name in list(plain) if name[0] == "shopper"}
+    return united(plain, market.member) + Counter(shoppers)
+
+
+def _prefixed(part: str, counts: Counts) -> Counts:
+    prefix = "waiting_" if part == "waiting" else ""
+    return Counter({(prefix + name, *where): count for (name, *where), count in counts.items()})
+
+
+def _taken(change: Change, room: Room) -> Counts:
+    """What a change takes more than before, by label."""
+    found = _prefixed(change.part, by_column(change.after, room))
+    found.subtract(_prefixed(change.part, by_column(change.before, room)))
+    return found
+
+
+def _taken_from(counts: Counts, dimension: str) -> dict[str, str]:
+    """The labels of which the order was taken, and how."""
+    return {
+        label: kind
+        for kind in ("cancelled", "refunded")
+        for (what, *where), count in counts.items()
+        if what == f"{kind}_orders" and count and where[:1] == [dimension]
+        for label in where[1:]
+    }
+
+
+def live_counts(event: dict, room: Room, offset: int = 0) -> Counts:
+    """Counts that the event adds to its pane, by label."""
     if event["type"].startswith("payment"):
-        return _payment_contributions(event, market)
-    live: Counts = Counter()
-    day: Counts = Counter()
-    kind = event["type"].removeprefix("order.")
+        return _payment_counts(event, room, offset, live=True)
+    if event["type"] in CORRECTIONS:
+        return Counter({(event["type"].removeprefix("order."),): 1})
     units, sales = _units_and_sales(event)
-    by_category: dict[str, list[int]] = {}
-    unknown_of: dict[str, bool] = {}
-    for line in event["lines"]:
-        member, unknown = market.member("category", line["category"])
-        held = by_category.setdefault(member, [0, 0])
-        held[0] += line["quantity"]
-        held[1] += line["quantity"] * line["unit_price_minor"]
-        unknown_of.setdefault(member, unknown)
-    method = event.get("payment_method") or None
-
-    ledger = {"placed": "", "cancelled": "cancelled_", "refunded": "refunded_"}[kind]
-    _three(day, ledger, (), 1, units, sales)
-    for member, (its_units, its_sales) in by_category.items():
-        _three(day, ledger, ("category", member), 1, its_units, its_sales)
-    if method is not None:
-        member, _ = market.member("payment_method", method)
-        _three(day, ledger, ("payment_method", member), 1, units, sales)
-
-    if kind != "placed":
-        live[kind,] += 1
-        return live, day
-    _three(live, "", (), 1, units, sales)
-    for member, (its_units, its_sales) in by_category.items():
-        _three(live, "", ("category", member), 1, its_units, its_sales)
-    live["unknown", "category"] += sum(unknown_of.values())
-    if method is not None:
-        member, unknown = market.member("payment_method", method)
-        live["chosen",] += 1
-        live["unknown", "payment_method"] += unknown
-        _three(live, "", ("payment_method", member), 1, units, sales)
+    live = _placed_counts(event, room, offset)
+    live["chosen",] += bool(event.get("payment_method"))
     for dimension in ("region", "channel"):
-        member, unknown = market.member(dimension, event.get(dimension))
-        live["unknown", dimension] += unknown
-        _three(live, "", (dimension, member), 1, units, sales)
+        label = room.admit(offset, dimension, to_label(event.get(dimension)))
+        _three(live, "", (dimension, label), 1, units, sales)
     if event.get("shopper_id") is not None:
         live["shopper_orders",] += 1
         live["shopper", event["shopper_id"]] += 1
     if event.get("new_shopper") is not None:
         live["new_known",] += 1
         live["new_shoppers",] += event["new_shopper"]
-    return live, day
+    return live
+
+
+def day_counts(event: dict, room: Room, offset: int = 0, ledger: str = "") -> Counts:
+    """Counts that a payment or a placed order adds to its day, by label."""
+    if event["type"].startswith("payment"):
+        return _payment_counts(event, room, offset, live=False)
+    found = _placed_counts(event, room, offset, ledger)
+    for dimension in ("region", "channel") if not ledger else ():
+        label = room.admit(offset, dimension, to_label(event.get(dimension)))
+        found["orders", dimension, label] += 1
+    return found
+
+
+def _placed_counts(event: dict, room: Room, offset: int, ledger: str = "") -> Counts:
+    """Counts of a placed order that both books have."""
+    found: Counts = Counter()
+    units, sales = _units_and_sales(event)
+    _three(found, ledger, (), 1, units, sales)
+    by_category: dict[str, list[int]] = {}
+    for line in event["lines"]:
+        label = room.admit(offset, "category", to_label(line["category"]))
+        held = by_category.setdefault(label, [0, 0])
+        held[0] += line["quantity"]
+        held[1] += line["quantity"] * line["unit_price_minor"]
+    for label, sums in by_category.items():
+        _three(found, ledger, ("category", label), 1, *sums)
+    part = "late" if ledger else "placed"
+    room.count_set(offset, found, part, "category", dict.fromkeys(by_category, "placed"), 1)
+    if event.get("payment_method"):
+        label = room.admit(offset, "payment_method", to_label(event["payment_method"]))
+        _three(found, ledger, ("payment_method", label), 1, units, sales)
+    return found
 
 
 def _three(counts: Counts, ledger: str, where: tuple, orders: int, units: int, sales: int) -> None:
@@ -410,28 +517,21 @@ def _three(counts: Counts, ledger: str, where: tuple, orders: int, units: int, s
     counts[f"{ledger}sales", *where] += sales
 
 
-def _payment_contributions(event: dict, market: MarketRules) -> tuple[Counts, Counts]:
-    live: Counts = Counter()
-    day: Counts = Counter()
-    member, unknown = market.member("payment_method", event["method"])
-    live["unknown", "payment_method"] += unknown
+def _payment_counts(event: dict, room: Room, offset: int, *, live: bool) -> Counts:
+    found: Counts = Counter()
+    label = room.admit(offset, "payment_method", to_label(event["method"]))
     amount = event["amount_minor"]
-    counts = {
+    count, sum_of = {
         "payment.captured": ("payments", "amount"),
         "payment.failed": ("failed", None),
         "payment.refunded": ("payment_refunds", "refund_amount"),
-    }
-    count, sum_of = counts[event["type"]]
-    for where in ((), ("payment_method", member)):
-        if where and count == "payment_refunds":
+    }[event["type"]]
+    for where in ((), ("payment_method", label)):
+        if live and where and count == "payment_refunds":
             continue  # the live book keeps only the total of payment refunds
-        live[count, *where] += 1
+        found[count, *where] += 1
         if sum_of is not None:
-            live[sum_of, *where] += amount
-    for where in ((), ("payment_method", member)):
-        day[count, *where] += 1
-        if sum_of is not None:
-            day[sum_of, *where] += amount
-    if event.get("placed_at") is None and count == "payments":
-        day["unplaced_payments",] += 1
-    return live, day
+            found[sum_of, *where] += amount
+    if not live and event.get("placed_at") is None and count == "payments":
+        found["unplaced_payments",] += 1
+    return found

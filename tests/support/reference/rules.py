@@ -6,6 +6,7 @@ import hashlib
 import re
 import tomllib
 import unicodedata
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
@@ -76,6 +77,7 @@ def to_label(text: str) -> str:
     return _fitted(to_normal(text[:1000]), text)
 
 
+@lru_cache(10_000)
 def to_slug(text: str) -> str:
     """The label as one name: read from docs/contract.md, letter by letter."""
     bare = to_normal("".join(each for each in to_normal(text[:1000]) if each not in "'\u2019"))
@@ -90,6 +92,11 @@ def _fitted(name: str, text: str) -> str:
     digested = text.encode(errors="surrogatepass") if len(text) > 1000 else whole
     begins = whole[:79].decode(errors="ignore").rstrip(f"_ {JOINERS}")
     return "_".join(filter(None, (begins, hashlib.sha256(digested).hexdigest()[:16])))
+
+
+def to_label(text: str | None) -> str:
+    """What an event says, in normal form; "" when it says nothing."""
+    return to_slug(text or "")
 
 
 @lru_cache(100_000)
@@ -118,13 +125,17 @@ class MarketRules:
     aliases: dict[str, dict[str, str]]
     digital: frozenset[str]
 
-    def member(self, dimension: str, label: str | None) -> tuple[str, bool]:
-        """(member, whether the label was unknown)."""
-        if not label:
-            return "other", False
+    def member(self, dimension: str, label: str) -> str:
+        """The member that a label belongs to."""
         name = to_slug(label)
         name = self.aliases.get(dimension, {}).get(name, name)
-        return (name, False) if name in self.members[dimension] else ("other", True)
+        return name if name and name in self.members[dimension] else "other"
+
+
+def unknown_labels(market: MarketRules, dimension: str, texts: Iterable[str | None]) -> set[str]:
+    """Those of the texts that no definition knows."""
+    known = {*market.members[dimension], *market.aliases.get(dimension, {})}
+    return {text for text in texts if text and to_slug(text) not in known}
 
 
 @dataclass(frozen=True)

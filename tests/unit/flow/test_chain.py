@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import msgspec
 import pytest
 
 from streams.flow import chain as module
@@ -11,6 +12,7 @@ from streams.flow.chunk import Chunk, SourcePartition
 from streams.flow.fold import SourceFold
 from streams.flow.source_state import SourceState
 from streams.flow.state import FOREVER_MS
+from streams.index.formats import OLDEST
 from streams.index.panes import DAY_MS
 from tests.support.events import PANE, T0
 from tests.support.flow_harness import METHODOLOGY, order
@@ -168,6 +170,16 @@ def test_checkpoints_of_another_methodology_are_refused(identity, says):
     chain = Chain(SourceState(SP, METHODOLOGY, payments=False), identity, "w2")
     with pytest.raises(RecoveryError, match=says):
         chain.recover(owner.table)
+
+
+def test_checkpoints_of_an_older_version_are_refused_with_what_to_do():
+    owner = Owner({})
+    owner.fold((order("a", T0), T0))
+    owner.flush()
+    ((key, value),) = owner.table.items()
+    old = msgspec.msgpack.encode(msgspec.msgpack.decode(value) | {"v": OLDEST - 1})
+    with pytest.raises(RecoveryError, match=r"^checkpoints of orders-3: .* raise `edition` in"):
+        Owner({key: old})
 
 
 def test_a_state_goes_on_only_among_as_many_places_for_markets_as_it_was_made_with():

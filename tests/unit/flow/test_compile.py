@@ -3,6 +3,7 @@
 import re
 from dataclasses import replace
 
+import msgspec
 import pytest
 
 from streams.flow.chain import RecoveryError
@@ -17,6 +18,8 @@ from streams.flow.wire import (
     mark_key,
     partition_of,
 )
+from streams.index.formats import OLDEST
+from streams.index.label_rows import PackedRow
 from streams.index.panes import DAY_MS, HOUR_MS
 from streams.index.partials import PAYMENTS
 from tests.support.events import T0, tuned
@@ -353,7 +356,7 @@ def test_a_market_is_live_by_any_mark_not_only_by_the_best():
         assert own(flow).markets["PK"].progress.live
 
 
-def test_rows_of_another_edition_or_partition_count_are_skipped_and_counted():
+def test_rows_of_another_edition_version_or_partition_count_are_skipped_and_counted():
     flow = Flow(partitions=1)
     partition = pk_partition(flow)
     flow.now_ms = T0 + HOUR_MS
@@ -364,14 +367,16 @@ def test_rows_of_another_edition_or_partition_count_are_skipped_and_counted():
     (sp,) = flow.sps[ORDERS]
     log = flow.partials[partition]
     (known,) = {each.key for each in log.records if b"|live|" in (each.key or b"")}
-    row = [1] * compiled.markets["PK"].ledger.layout.live_width
+    row = PackedRow([PAYMENTS, 1])
     other_edition = encode_partial(PartialRecord(flow.methodology.edition + 1, 99, row))
     log.append(other_edition, flow.now_ms, key=known)
     log.append(other_edition, flow.now_ms, key=known.replace(b"PK", b"ZZ"))
+    by_member = [flow.methodology.edition, 99, [PAYMENTS, 1], b"", OLDEST - 1]
+    log.append(msgspec.msgpack.encode(by_member), flow.now_ms, key=known)
     mark = MarkRecord(flow.methodology.edition + 1, 99, {"PK": flow.now_ms}, None, flow.now_ms)
     log.append(encode_partial(mark), flow.now_ms, key=mark_key(sp, "other"))
     flow.apply(partition)
-    assert compiled.skipped == {"foreign": 3, "expired": 0}
+    assert compiled.skipped == {"foreign": 4, "expired": 0}
     assert compiled.markets["PK"].ledger.pane_sum(T0 + HOUR_MS - 60_000)[PAYMENTS] == 0
     assert set(compiled.marks) == {sp}
     assert compiled.marks[sp].edition == flow.methodology.edition

@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from array import array
 
-import msgspec
 import pytest
-from xxhash import xxh3_64_intdigest
 
-from streams.flow.chain import decode_checkpoint
 from streams.flow.chunk import SourcePartition
-from streams.flow.ids import ID_SEED
-from streams.flow.remembered import hash_of
 from streams.index import partials as col
 from streams.index.event_types import SUM_MAX
 from streams.index.instants import parse_instant
@@ -436,58 +430,6 @@ def test_refusals_of_closed_days_are_not_remembered():
     assert not shop.flow.levels[ORDERS].source.markets["PK"].remembered
 
 
-def of_format_2(kind: int, refund: list[tuple[str, int, int]] = (), key: int = 0) -> array:
-    """Note of the order as version 2 of the checkpoints packed it: what it added to each place."""
-    layout = Flow().levels[ORDERS].source.markets["PK"].layout
-    sums = [(units, units * price) for _, units, price in refund]
-    market = tuple(map(sum, zip(*sums, strict=True))) if sums else ()
-    places = [(0, *market)] if refund else []
-    places += [
-        (layout.day_category.at(category), *each)
-        for (category, _, _), each in zip(refund, sums, strict=True)
-    ]
-    places += [(layout.day_method.at("cod"), *market)] if refund else []
-    words = [xxh3_64_intdigest(b"the order", ID_SEED), 0, *([key] if refund else [])]
-    for at, units, sales in places:
-        words += [at << 1 | 1, units, sales]
-    day = (parse_instant(f"{DAY}T00:00:00Z") or 0) // DAY_MS
-    words[1] = kind | len(words) << 8 | (day + 2**31) << 32
-    return array("Q", words)
-
-
-@pytest.mark.parametrize(
-    ("first", "note", "second", "left", "repeated"),
-    [
-        (CANCEL, of_format_2(1), CANCEL, (0, 0, 0, 0), 1),
-        (CANCEL, of_format_2(1), REFUND_PART, (0, 0, 0, 0), 1),
-        (REFUND_PART, of_format_2(2, PART, 7), CANCEL, (0, 0, 0, 0), 0),
-        (REFUND, of_format_2(2, WHOLE, 7), CANCEL, (0, 0, 0, 0), 0),
-        (REFUND_PART, of_format_2(2, PART, 7), REFUND_OTHER, (1, 10_000, 0, 6_000), 0),
-        (BY_ID[0], of_format_2(2, PART, hash_of("id r1")), BY_ID[0], (1, 10_000, 0, 8_000), 1),
-    ],
-)
-def test_notes_of_the_format_before_are_read_as_they_were_meant(
-    first, note, second, left, repeated
-):
-    shop = Shop()
-    shop.place()
-    shop.send(first[0], first[1], **first[2])
-    shop.left()
-    records = shop.flow.checkpoints[ORDERS]
-    for name, value in records.items():
-        record = decode_checkpoint(value)
-        record.notes = [(market, day, note.tobytes()) for market, day, _ in record.notes]
-        record.v = 2
-        records[name] = msgspec.msgpack.encode(record)
-    shop.flow.start_source(ORDERS)
-    for _ in range(2):  # what is carried on is in the format of now
-        shop.send(second[0], second[1], **second[2])
-        shop.left()
-        shop.flow.start_source(ORDERS)
-    assert shop.left() == left
-    assert shop.flow.outcomes["repeated"] == repeated + 1
-
-
 MENDED = [
     ([CANCEL], (1, 100, 1, 100)),
     ([REFUND], (2, 10_100, 1, 100)),
@@ -548,10 +490,10 @@ def test_a_sum_of_63_bits_takes_no_more_of_what_waits():
     shop.left()
     state = shop.flow.levels[ORDERS].source.markets["PK"]
     (day,) = state.days.values()
-    day.row[col.CANCELLED_AT + 2] = SUM_MAX - 9_999
+    day.row.numbers[col.CANCELLED_AT + 2] = SUM_MAX - 9_999
     shop.place()
     shop.flow.run()
-    assert day.row[col.CANCELLED_AT : col.CANCELLED_AT + 3] == [0, 0, SUM_MAX - 9_999]
+    assert day.row.numbers[col.CANCELLED_AT : col.CANCELLED_AT + 3] == [0, 0, SUM_MAX - 9_999]
 
 
 def test_beyond_the_limit_what_would_wait_for_an_order_is_said(monkeypatch):

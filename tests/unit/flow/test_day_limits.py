@@ -10,7 +10,10 @@ import itertools
 from collections.abc import Iterator
 
 from streams.index.ledgers import book_entries
+from streams.index.member_rows import MemberRows
 from streams.index.panes import DAY_MS, HOUR_MS, MINUTE_MS, rfc3339
+from streams.index.partials import Layout
+from tests.support.flow_harness import METHODOLOGY
 from tests.unit.flow.test_late_orders import AGO, DAY, ORDERS, START, Till
 
 KINDS = {
@@ -65,17 +68,19 @@ def test_the_limits_contain_what_a_perfect_store_would_say():
     till.send("the log begins")
     till.run()
     state = till.flow.levels[ORDERS].source.markets["PK"]
+    layout = Layout(METHODOLOGY.markets["PK"])
+    members = MemberRows(layout)
     found, wrong, judged = sequences(), [], 0
     till.now_ms = START
     cells = {}
-    for category in state.layout.day_category.members:
+    for category in layout.day_category.members:
         for ago, sequence in zip(range(DAYS), found, strict=False):
             placed_ms = START - ago * DAY_MS - HOUR_MS
             send(till, len(cells), sequence, placed_ms, category)
             cells[state.local_days.day_of(placed_ms), category] = sequence
     till.run()
     for day, row in state.days.items():
-        for entry in book_entries(state.layout, row.row):
+        for entry in book_entries(layout, members.day(row.row.packed())):
             sequence = cells.get((day, entry.member))
             if sequence is not None and entry.basis == "orders":
                 true = of_a_perfect_store(sequence, entry.name)

@@ -56,7 +56,7 @@ def test_grace_decides_to_the_millisecond_and_a_published_pane_is_late():
 def test_the_same_id_in_the_same_pane_counts_once():
     fold, folded = fold_all(payment("a", T0, amount=5), payment("a", T0, amount=5))
     assert folded.outcomes == {"accepted": 1, "duplicate": 1}
-    assert fold.source.markets["PK"].panes[T0].row[col.AMOUNT] == 5
+    assert fold.source.markets["PK"].panes[T0].row.numbers[col.AMOUNT] == 5
 
 
 def test_where_panes_are_too_many_the_oldest_gives_way_and_never_opens_again():
@@ -80,7 +80,7 @@ def test_a_payment_before_its_order_by_another_clock_counts_on_the_order_day():
     fold, folded = fold_all(payment("a", T0, placed_at=rfc3339(T0 + AHEAD)))
     assert folded.outcomes == {"accepted": 1}
     (day,) = fold.source.markets["PK"].days.values()
-    assert day.row[col.DAY_PAYMENTS] == 1
+    assert day.row.numbers[col.DAY_PAYMENTS] == 1
 
 
 @pytest.mark.parametrize("kind", ["payment.captured", "payment.failed", "payment.refunded"])
@@ -94,7 +94,7 @@ def test_a_payment_whose_order_day_cannot_be_read_counts_on_its_own_day_and_is_s
     assert "yesterday" not in folded.parts["placed_at"].detail
     (day,) = fold.source.markets["PK"].days.values()
     captured = 1 + (kind == "payment.captured")
-    assert day.row[col.DAY_PAYMENTS] == day.row[col.UNPLACED_PAYMENTS] == captured
+    assert day.row.numbers[col.DAY_PAYMENTS] == day.row.numbers[col.UNPLACED_PAYMENTS] == captured
 
 
 @pytest.mark.parametrize("placed", [False, True])
@@ -105,19 +105,19 @@ def test_each_kind_of_payment_counts_in_both_books(placed):
         payment("b", T0, kind="payment.failed", amount=2, **more),
         payment("c", T0, kind="payment.refunded", amount=4, **more),
     )
-    row = fold.source.markets["PK"].panes[T0].row
+    row = fold.source.markets["PK"].panes[T0].row.numbers
     assert (row[col.PAYMENTS], row[col.AMOUNT], row[col.FAILED]) == (1, 1, 1)
     assert (row[col.PAYMENT_REFUNDS], row[col.REFUND_AMOUNT]) == (1, 4)
     (day,) = fold.source.markets["PK"].days.values()
-    booked = [day.row[column] for column in (col.DAY_PAYMENTS, col.DAY_AMOUNT, col.DAY_FAILED)]
-    booked += [day.row[column] for column in (col.DAY_PAYMENT_REFUNDS, col.DAY_REFUND_AMOUNT)]
+    booked = [day.row.numbers[column] for column in (col.DAY_PAYMENTS, col.DAY_AMOUNT, col.DAY_FAILED)]
+    booked += [day.row.numbers[column] for column in (col.DAY_PAYMENT_REFUNDS, col.DAY_REFUND_AMOUNT)]
     assert booked == [1, 1, 1, 1, 4]
-    assert day.row[col.UNPLACED_PAYMENTS] == (0 if placed else 1)
+    assert day.row.numbers[col.UNPLACED_PAYMENTS] == (0 if placed else 1)
 
 
 def test_a_payment_of_an_order_whose_day_is_closed_counts_in_the_live_book_only():
     placed = rfc3339(T0 - METHODOLOGY.day_grace_ms - 2 * DAY_MS)
     fold, folded = fold_all(payment("a", T0, placed_at=placed))
     assert folded.outcomes == {"accepted": 1, "day_closed": 1}
-    assert fold.source.markets["PK"].panes[T0].row[col.PAYMENTS] == 1
+    assert fold.source.markets["PK"].panes[T0].row.numbers[col.PAYMENTS] == 1
     assert fold.source.markets["PK"].days == {}

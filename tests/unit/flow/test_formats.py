@@ -1,4 +1,4 @@
-"""Every stored record has a format number; one of a newer version is refused, and one of 0.2 is read."""
+"""Every stored record has a format number; one of a newer or an older version is refused."""
 
 from __future__ import annotations
 
@@ -22,18 +22,19 @@ from streams.flow.wire import (
     decode_partial,
     encode_partial,
 )
-from streams.index.formats import FORMAT, FormatError
+from streams.index.formats import FORMAT, OLDEST, FormatError, OlderFormatError
 from streams.index.history_records import (
     HistoryError,
     SeedComplete,
     decode_content,
 )
+from streams.index.label_rows import PackedRow
 from streams.publish.journal import decode_value, encode_value
 from tests.support.events import T0, tuned
 from tests.support.publications import value
 
 RECORDS = {
-    "row": (PartialRecord(1, 9, [1, 2]), encode_partial, decode_partial),
+    "row": (PartialRecord(1, 9, PackedRow([1, 2], ["0books"], [[1, 0, 96, 108]])), encode_partial, decode_partial),
     "mark": (MarkRecord(1, 9, {"PK": T0}, T0, T0), encode_partial, decode_mark),
     "checkpoint": (
         CheckpointRecord(1, "hash", "id", 1, 1, None, 1, 9, {"PK": T0}, [], []),
@@ -81,16 +82,26 @@ def test_a_newer_format_is_told_even_where_the_record_no_longer_fits(record, enc
 
 
 @pytest.mark.parametrize(("record", "encode", "decode"), RECORDS.values(), ids=RECORDS)
-def test_a_record_says_its_format_and_one_of_version_0_2_says_none(record, encode, decode):
+def test_a_record_of_an_older_format_is_refused_with_what_to_do(record, encode, decode):
     written = encode(record)
+    assert msgspec.structs.replace(decode(written), v=0) == msgspec.structs.replace(record, v=0)
     assert decode(written).v == FORMAT
     content = msgspec.msgpack.decode(written)
-    old = (
+    unnumbered = (
         content[:-1] if isinstance(content, list) else {k: content[k] for k in content if k != "v"}
     )
-    read = decode(msgspec.msgpack.encode(old))
-    assert read.v == 0
-    assert msgspec.structs.replace(read, v=FORMAT) == record
+    for number, old in (
+        (OLDEST - 1, changed(written, v=OLDEST - 1)),
+        (0, msgspec.msgpack.encode(unnumbered)),
+    ):
+        with pytest.raises(OlderFormatError, match=f"of format {number}: an older.*raise `edition`"):
+            decode(old)
+
+
+def test_rows_of_format_4_counted_by_member():
+    old = msgspec.msgpack.encode([1, 9, [0, 1], b"", 4])
+    with pytest.raises(OlderFormatError, match="a row of partials of format 4"):
+        decode_partial(old)
 
 
 def test_json_records_of_a_newer_version_are_refused_too():

@@ -29,7 +29,7 @@ def counted(source, event_hash: int) -> None:
     pane = state.panes.get(T0) or source.open_pane(state, T0)
     source.remember(state, pane, event_hash)
     day = state.days.get(pane.day) or state.new_day(pane.day)
-    for row in (pane.row, day.row):
+    for row in (pane.row.numbers, day.row.numbers):
         row[:3] = [each + more for each, more in zip(row[:3], (1, 1, 100), strict=True)]
     source.touch_day(state, day)
     source.count(Folded(), 1, 0, 0, 0)
@@ -56,7 +56,7 @@ def test_a_day_waits_until_its_row_was_sent(source):
 
 
 def test_recovery_puts_back_open_slots_and_their_ids_only(source):
-    row = source.markets["PK"].panes[T0].row[:]
+    row = source.markets["PK"].panes[T0].row
     found = SourceState(source.sp, METHODOLOGY, payments=False)
     found.markets["PK"].watermark_ms = T0 + METHODOLOGY.grace_ms
     found.restore_slot(PANE, row, b"")
@@ -77,4 +77,4 @@ def test_closing_lets_go_of_the_pane_and_its_ids_but_still_sends_the_row(source)
     source.close(state)
     assert not source.is_open(PANE)
     assert (source.held_ids, source.pending_ids, source.pending_slots) == (0, 0, 2)
-    assert source.take_touched_live(FOREVER_MS)[PANE].row[:3] == [1, 1, 100]
+    assert source.take_touched_live(FOREVER_MS)[PANE].row.numbers[:3] == [1, 1, 100]

@@ -11,10 +11,10 @@ from support.olist_files import write_olist
 
 from streams.index.events import Rejected, decode_orders, decode_payments
 from streams.index.methodology import parse
-from streams.index.partials import Layout
 from streams.operate.import_files import ImportFilesError, open_source
 from streams.sources.outgoing import head
 from tests.support.methodologies import OLIST, ONLINE_RETAIL
+from tests.support.reference import Rules, unknown_labels
 
 REAL_DATA = Path(__file__).parents[3].parent / "shared" / "data"
 HEADER = "event_id,type,occurred_at,market,order_id,currency,method,amount_minor"
@@ -105,11 +105,11 @@ def test_the_real_olist_data_is_imported_whole():
     orders, payments = valid(events)
     placed = [event for event in orders if event.type == "order.placed"]
     assert sum(len(event.lines) for event in placed) == 22_618
-    category, method, region, _ = Layout(parse(OLIST.read_text()).markets["BR"]).labels()
-    unknown = Counter(line.category for e in placed for line in e.lines)
-    assert {name for name in unknown if category.get(name)[2]} == {"unknown"}
-    assert {e.region for e in placed if region.get(e.region)[2]} == set()
-    assert {e.method for e in payments if method.get(e.method)[2]} == {"not_defined"}
+    rules = Rules.of(parse(OLIST.read_text())).markets["BR"]
+    categories = {line.category for event in placed for line in event.lines}
+    assert unknown_labels(rules, "category", categories) == {"unknown"}
+    assert unknown_labels(rules, "region", {event.region for event in placed}) == set()
+    assert unknown_labels(rules, "payment_method", {event.method for event in payments}) == {"not_defined"}
 
 
 @pytest.mark.slow
@@ -128,5 +128,5 @@ def test_the_real_online_retail_data_is_imported_but_for_what_is_counted():
     }
     events = list(found.events)
     orders, _ = valid(events)
-    _, _, region, _ = Layout(parse(ONLINE_RETAIL.read_text()).markets["GB"]).labels()
-    assert {e.region for e in orders if region.get(e.region)[2]} == {"unspecified"}
+    rules = Rules.of(parse(ONLINE_RETAIL.read_text())).markets["GB"]
+    assert unknown_labels(rules, "region", {event.region for event in orders}) == {"unspecified"}

@@ -11,9 +11,6 @@ import pytest
 
 from streams.index.events import Rejected, decode_orders, decode_payments
 from streams.index.instants import parse_instant
-from streams.index.label_text import label_of
-from streams.index.member_rows import MemberRows
-from streams.index.partials import Layout
 from streams.index.slugs import slug
 from streams.settings import SettingsError, example
 from streams.shops.simulate_market import Curve
@@ -21,6 +18,7 @@ from streams.shops.simulate_options import ShopOptions, parse_outage, parse_shif
 from streams.shops.simulate_profile import load_profile
 from streams.shops.simulator import Shopfloor
 from tests.support.methodologies import METHODOLOGY
+from tests.support.reference import Rules, unknown_labels
 
 PROFILE = load_profile()
 NOON = 1_760_000_400_000  # 2025-10-09T09:00:00Z, a Thursday
@@ -67,15 +65,17 @@ def test_currencies_zones_and_labels_are_those_of_the_methodology(hour):
     for code, market in PROFILE.markets.items():
         assert METHODOLOGY.markets[code].currency == market.currency
         assert METHODOLOGY.markets[code].time_zone == market.time_zone
-    unknown = Counter()
-    members = {code: MemberRows(Layout(METHODOLOGY.markets[code])) for code in PROFILE.markets}
+    said = defaultdict(set)
     for event in decoded(hour, "orders"):
-        raw = ([line.category for line in event.lines], [event.payment_method])
-        for dimension, names in enumerate((*raw, [event.region], [event.channel])):
-            named = members[event.market].named
-            labels = (label_of(name) for name in names if name)
-            unknown.update(label for label in labels if named(dimension, label) is None)
-    assert unknown.keys() <= {"marketingexpense", "financesettlement"}
+        said[event.market, "category"].update(line.category for line in event.lines)
+        said[event.market, "payment_method"].add(event.payment_method)
+        said[event.market, "region"].add(event.region)
+        said[event.market, "channel"].add(event.channel)
+    rules = Rules.of(METHODOLOGY).markets
+    unknown = set()
+    for (market, dimension), texts in said.items():
+        unknown |= unknown_labels(rules[market], dimension, texts)
+    assert unknown <= {"marketingexpense", "financesettlement"}
 
 
 @pytest.mark.deep

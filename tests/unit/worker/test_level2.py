@@ -16,6 +16,7 @@ from streams.flow.wire import (
     partial_key,
     partition_of,
 )
+from streams.index.label_rows import PackedRow
 from streams.publish.metrics import Metrics
 from streams.settings import Settings
 from streams.worker import level2
@@ -47,8 +48,7 @@ def test_skipped_records_are_counted_once_by_reason_and_their_offsets_passed():
 
     def take(first, *editions):
         key = partial_key(SlotKey("PK", LIVE, T0), INPUT, "w")
-        row = [0] * compiled.markets["PK"].ledger.layout.live_width
-        values = [encode_partial(PartialRecord(edition, 9, row)) for edition in editions]
+        values = [encode_partial(PartialRecord(each, 9, PackedRow([]))) for each in editions]
         last = first + len(values) - 1
         runner.apply_chunk(
             intake.accept(Chunk(sp, first, last, [key] * len(values), values, [T0] * len(values)))

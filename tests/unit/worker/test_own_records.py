@@ -19,6 +19,7 @@ from streams.flow.state import LIVE
 from streams.flow.wire import MarkRecord, PartialRecord, encode_partial, mark_key
 from streams.index.formats import FORMAT
 from streams.index.history_records import DeclaredFactor, factor_record
+from streams.index.label_rows import PackedRow
 from streams.settings import Settings
 from streams.worker.history_reader import HistoryReader
 from streams.worker.stated_topics import checkpoints_in
@@ -64,12 +65,26 @@ def table_of(changelog, key, value):
     return table
 
 
+NEVER_WRITTEN = [
+    ([99_999, 1],),
+    ([0, "many"],),
+    ([0],),
+    ([], ["books"]),
+    ([], ["4books"]),
+    ([], ["0books", "0toys"], [[1, 0, 96, 99_999]]),
+    ([], ["0books", "0toys"], [[1, 9, 96, 108]]),
+    ([], ["0books", "0toys"], [[]]),
+]
+"""Rows that no worker writes: of other columns, labels or label sets than the row has."""
 OF_CHECKPOINTS = [
     (b"orders|2|n|1", b"rubbish"),
     (b"\xff", checkpoint()),
-    (b"orders|2|n|1", checkpoint(rows=[("XX", LIVE, 5, [0, 1])])),  # a market that is none
-    (b"orders|2|n|1", checkpoint(rows=[("PK", LIVE, 5, [99_999, 1])])),  # a column
-    (b"orders|2|n|1", checkpoint(rows=[("PK", LIVE, 5, [0, "many"])])),
+    (b"orders|2|n|1", checkpoint(rows=[("XX", LIVE, 5, PackedRow([0, 1]))])),  # a market that is none
+    (b"orders|2|n|1", checkpoint(rows=[("PK", LIVE, 5, [0, 1])])),
+    *(
+        (b"orders|2|n|1", checkpoint(rows=[("PK", LIVE, 5, PackedRow(*each))]))
+        for each in NEVER_WRITTEN
+    ),
     (b"orders|2|n|1", checkpoint(ids=[("PK", T0 // 5_000, b"odd")])),
     (b"orders|2|n|1", checkpoint(watermarks={"XX": 1})),
 ]
@@ -106,8 +121,10 @@ def test_a_record_of_the_merged_table(key, value):
 ROW = b"PK|live|5000|orders-0|w"
 OF_PARTIALS = [
     (ROW, b"rubbish"),
-    (ROW, encode_partial(PartialRecord(METHODOLOGY.edition, 1, [99_999, 1]))),
-    (ROW, encode_partial(PartialRecord(METHODOLOGY.edition, 1, [0]))),
+    *(
+        (ROW, encode_partial(PartialRecord(METHODOLOGY.edition, 1, PackedRow(*each))))
+        for each in NEVER_WRITTEN
+    ),
     (mark_key(SP, "w"), b"rubbish"),
 ]
 
