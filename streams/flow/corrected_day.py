@@ -79,11 +79,12 @@ def _note_sets(day: Day, before: Taken, after: Taken, part: int) -> None:
 
 
 def _items(day: Day, found: Taken, dimension: int) -> set[int]:
-    """Return the items of a label set: the labels from which an order was taken, and how."""
-    tags: dict[int, int] = {}
-    for (ledger, (of, label)), (orders, _, _) in found.items():
-        if of == dimension and orders:
-            column = day.column_of(dimension, label)
-            if ledger == col.CANCELLED_AT or column not in tags:
-                tags[column] = CANCELLED if ledger == col.CANCELLED_AT else REFUNDED
-    return {item(column, tag) for column, tag in tags.items()}
+    """Return the items of a label set: the columns from which the order was taken, and how."""
+    columns = _columns(day, found)
+    places = {day.column_of(dimension, label) for _, (of, label) in found if of == dimension}
+    return {
+        item(at, tag)
+        for at in places
+        for ledger, tag in ((col.CANCELLED_AT, CANCELLED), (col.REFUNDED_AT, REFUNDED))
+        if (at, ledger) in columns and columns[at, ledger][0]
+    }

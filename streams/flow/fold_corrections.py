@@ -27,7 +27,7 @@ from streams.flow.rows import WAITING_PART
 from streams.flow.set_aside import Folded
 from streams.flow.source_state import SourceState
 from streams.flow.state import Day, MarketState
-from streams.flow.taken import Sums, Taken, difference, taken
+from streams.flow.taken import Sums, difference, taken
 from streams.index.event_types import OrderEvent
 from streams.index.known_labels import KnownLabels
 from streams.index.label_rows import CATEGORY, METHOD
@@ -75,14 +75,15 @@ def correct(
         # A refund that was told without its name before; told by another name it is another refund.
         unnamed = any(note.key == note.digest == new.digest for note in of_day)
         if unnamed and new.key != new.digest and not full:
-            _keep(source, state, new, of_day)
+            _keep(source, state, event, new, of_day)
         return outcome
     # What takes something back must not do it twice, so it is always remembered.
     unkept = full and (waits or all(each >= 0 for sums in changed.values() for each in sums))
-    if not unkept or not waits:
-        _take(source, state, event, new, before, after)
+    if not waits:
+        day = _day_with_labels(source, state, event, day_number)
+        correct_day(day, before, after)
     if not unkept:
-        _keep(source, state, new, of_day)
+        _keep(source, state, event, new, of_day)
     if waits:
         folded.outcomes[UNREMEMBERED] += unkept
         return outcome
@@ -112,7 +113,9 @@ def count_waiting(
             source.volume = max(source.volume, *day.row.numbers)
 
 
-def _keep(source: SourceState, state: MarketState, new: Note, of_day: list[Note]) -> None:
+def _keep(
+    source: SourceState, state: MarketState, event: OrderEvent, new: Note, of_day: list[Note]
+) -> None:
     """Remember a correction; one that waits stands beside what counts.
 
     ``of_day``: the corrections of its order and day before it. Those that wait are taken by themselves,
@@ -122,25 +125,20 @@ def _keep(source: SourceState, state: MarketState, new: Note, of_day: list[Note]
     if new.waits:
         waiting = [note for note in of_day if note.waits]
         before, after = taken(waiting, []), taken([*waiting, new], [])
-        correct_day(_touched_day(source, state, new.day), before, after, WAITING_PART)
+        day = _day_with_labels(source, state, event, new.day)
+        correct_day(day, before, after, WAITING_PART)
 
 
-def _take(
-    source: SourceState,
-    state: MarketState,
-    event: OrderEvent,
-    new: Note,
-    before: Taken,
-    after: Taken,
-) -> None:
-    """Give the labels that a correction names their columns in its day's row, and change what counts."""
-    day = _touched_day(source, state, new.day)
+def _day_with_labels(
+    source: SourceState, state: MarketState, event: OrderEvent, day_number: int
+) -> Day:
+    """Return the day of a correction, in whose row the labels that it names have their columns now."""
+    day = _touched_day(source, state, day_number)
     for line in event.lines:
         day.row.column(CATEGORY, state.labels.get(line.category))
     if event.payment_method:
         day.row.column(METHOD, state.labels.get(event.payment_method))
-    if not new.waits:
-        correct_day(day, before, after)
+    return day
 
 
 def _touched_day(source: SourceState, state: MarketState, day_number: int) -> Day:
