@@ -13,6 +13,7 @@ from streams.flow.chunk import Chunk, SourcePartition
 from streams.flow.fold import SourceFold
 from streams.flow.source_state import SourceState
 from streams.flow.state import FOREVER_MS, LIVE, SlotKey
+from streams.index.member_rows import MemberRows
 from streams.index.methodology import Methodology
 from streams.index.panes import MINUTE_MS
 from streams.index.partials import Layout, Row
@@ -29,6 +30,7 @@ class CountedMarket:
 
     def __init__(self, layout: Layout) -> None:
         self.layout = layout
+        self.members = MemberRows(layout)
         self.minutes: dict[int, Counts] = {}
         """Start of a minute (ms) -> its counts."""
         self.sources = [False, False]
@@ -87,8 +89,9 @@ class SourceCounter:
         self._into.outcomes.update(one.reason for one in folded.dead)
         for key, slot in self._state.take_touched_live(FOREVER_MS).items():
             if key.book == LIVE:
-                columns = self._into.markets[key.market].columns
-                self._open[key] = {at: slot.row[at] for at in columns if slot.row[at]}
+                market = self._into.markets[key.market]
+                row = market.members.live(slot.row.packed())
+                self._open[key] = {at: row[at] for at in market.columns if row[at]}
         watermarks = self._state.watermarks()
         self._close(
             key for key in self._open if key.slot + self._closes_after_ms <= watermarks[key.market]
