@@ -172,9 +172,7 @@ def _sums(flow: Flow, *, day_book: bool) -> dict[tuple[str, int], Sums]:
     def take(_sp, slot, row, _closed):
         if (slot.book == DAY) == day_book:
             start = slot.slot if day_book else slot.slot - slot.slot % HOUR_MS
-            add_sums(
-                found.setdefault((slot.market, start), Sums()), members[slot.market].of(row)
-            )
+            add_sums(found.setdefault((slot.market, start), Sums()), members[slot.market].of(row))
 
     for sp, log in flow.logs.items():
         batch = SourceBatch(sp, flow.methodology, payments=sp.topic == "payments", sink=take)

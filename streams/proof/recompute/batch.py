@@ -386,7 +386,7 @@ class SourceBatch:
             row = self._day(market, day)
             if not any(_is_full(row, move) for move in moves):
                 for move in moves:
-                    move.apply(row)
+                    move.change_row(row)
 
     def _is_before_log(self, market: _MarketReplay, placed_ms: int) -> bool:
         return placed_ms < market.begins_ms - self._methodology.grace_ms
@@ -416,7 +416,7 @@ class SourceBatch:
         if move is not None:
             row = self._day(market, day)
             self._adds.name_all(row, event)
-            move.apply(row)
+            move.change_row(row)
         return why
 
     @staticmethod
@@ -537,4 +537,4 @@ class SourceBatch:
 
 def _is_full(row: GrowingRow, move: Move) -> bool:
     """Whether a number of the row would exceed 63 bits."""
-    return any(row.numbers[cell] + more > SUM_MAX for cell, more in move.changes(row).items())
+    return any(row.numbers[name] + more > SUM_MAX for name, more in move.changes(row).items())

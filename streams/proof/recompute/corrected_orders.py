@@ -15,7 +15,14 @@ from typing import NamedTuple
 
 from streams.index.event_types import OrderEvent
 from streams.proof.recompute.event_sums import Labels
-from streams.proof.recompute.label_sums import CATEGORY, METHOD, WHOLE, Cell, GrowingRow, Place
+from streams.proof.recompute.label_sums import (
+    CATEGORY,
+    METHOD,
+    WHOLE,
+    GrowingRow,
+    NumberName,
+    Place,
+)
 from streams.proof.recompute.sums import WAITING
 
 CANCELLED, REFUNDED = "cancelled", "refunded"
@@ -177,14 +184,14 @@ def refunded_amounts(refunds: Iterable[Claim]) -> Taken:
     return found
 
 
-def difference(after: Taken, before: Taken) -> dict[Cell, int]:
+def difference(after: Taken, before: Taken) -> dict[NumberName, int]:
     """Return by which numbers what is taken differs, without those that do not."""
-    found: dict[Cell, int] = {}
+    found: dict[NumberName, int] = {}
     for place, ledger in after.keys() | before.keys():
         new, old = after.get((place, ledger), NOTHING), before.get((place, ledger), NOTHING)
         for what, more in zip(Amount._fields, map(int.__sub__, new, old), strict=True):
             if more:
-                found[Cell(place, ledger, what)] = more
+                found[NumberName(place, ledger, what)] = more
     return found
 
 
@@ -198,17 +205,17 @@ class Move(NamedTuple):
     after: Taken
     waits: bool = False
 
-    def changes(self, row: GrowingRow) -> dict[Cell, int]:
+    def changes(self, row: GrowingRow) -> dict[NumberName, int]:
         """Return what it changes in the row of the day, in which all labels are named."""
         changed = difference(_in_row(self.after, row), _in_row(self.before, row))
         return {
-            cell._replace(ledger=self._ledger(cell.ledger)): more for cell, more in changed.items()
+            name._replace(ledger=self._ledger(name.ledger)): more for name, more in changed.items()
         }
 
-    def apply(self, row: GrowingRow) -> None:
+    def change_row(self, row: GrowingRow) -> None:
         """Change the row of the day, and the labels that the order names there together."""
-        for cell, more in self.changes(row).items():
-            row.add(*cell, more)
+        for name, more in self.changes(row).items():
+            row.add(*name, more)
         for dimension in (CATEGORY, METHOD):
             left, joined = (
                 {

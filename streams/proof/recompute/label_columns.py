@@ -17,9 +17,9 @@ from streams.proof.recompute.label_sums import (
     METHOD,
     REGION,
     WHOLE,
-    Cell,
     LabelSet,
     LabelSums,
+    NumberName,
 )
 from streams.proof.recompute.sums import (
     DAY_LEDGERS,
@@ -87,7 +87,7 @@ def read_row(packed: PackedRow, *, day: bool, sketch: bytes = b"") -> LabelSums:
     """
     book = _DAY if day else _LIVE
     found = LabelSums()
-    cells = {at: Cell(WHOLE, *column) for at, column in book.totals.items()}
+    names = {at: NumberName(WHOLE, *column) for at, column in book.totals.items()}
     first: dict[int, tuple[str, str]] = {}
     end = book.width
     for text in packed.labels:
@@ -100,16 +100,16 @@ def read_row(packed: PackedRow, *, day: bool, sketch: bytes = b"") -> LabelSums:
             raise ValueError(f"{dimension} {label!r} is there twice")
         found.labels.add(place)
         first[end] = place
-        cells |= {at: Cell(place, *column) for at, column in enumerate(columns, end)}
+        names |= {at: NumberName(place, *column) for at, column in enumerate(columns, end)}
         end += len(columns)
     if len(packed.numbers) % 2:
         raise ValueError("a column without a number")
     columns_of = map(int, packed.numbers[::2])
     for at, value in zip(columns_of, map(int, packed.numbers[1::2]), strict=True):
-        cell = cells.get(at)
-        if cell is None or cell in found.numbers:
-            raise ValueError(f"column {at}: {'none of this row' if cell is None else 'twice'}")
-        found.numbers[cell] = value
+        name = names.get(at)
+        if name is None or name in found.numbers:
+            raise ValueError(f"column {at}: {'none of this row' if name is None else 'twice'}")
+        found.numbers[name] = value
     for orders, part, *items in packed.sets:
         each = _set(book, part, items, first)
         if each in found.sets:

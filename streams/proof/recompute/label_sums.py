@@ -23,14 +23,14 @@ ROW_BYTES_MOST = 131_072
 """Bytes of labels and label sets that a row keeps."""
 SETS_MOST = 512
 SET_LABELS_MOST = 32
-_CELLS_KNOWN = 4_096
+_NAMES_KNOWN = 4_096
 
 Place = tuple[str, str]
 """(dimension, label)"""
 WHOLE: Place = ("", "")
 
 
-class Cell(NamedTuple):
+class NumberName(NamedTuple):
     """One number of a row. ``ledger``: of the day book."""
 
     place: Place
@@ -42,10 +42,10 @@ class Cell(NamedTuple):
         return "/".join((*place, *filter(None, (self.ledger,)), self.what))
 
 
-@lru_cache(_CELLS_KNOWN)
-def _three(place: Place, ledger: str) -> tuple[Cell, ...]:
-    """Cells of orders, units and sales. Most events name places that others named just before."""
-    return tuple(Cell(place, ledger, what) for what in ("orders", "units", "sales"))
+@lru_cache(_NAMES_KNOWN)
+def _three(place: Place, ledger: str) -> tuple[NumberName, ...]:
+    """Names of orders, units and sales. Most events name places that others named just before."""
+    return tuple(NumberName(place, ledger, what) for what in ("orders", "units", "sales"))
 
 
 class LabelSet(NamedTuple):
@@ -77,7 +77,7 @@ class LabelSums:
     __slots__ = ("buyers", "labels", "numbers", "sets")
 
     def __init__(self) -> None:
-        self.numbers: Counter[Cell] = Counter()
+        self.numbers: Counter[NumberName] = Counter()
         """Zeros may be missing."""
         self.labels: set[Place] = set()
         """Places that have columns, whether anything was counted there or not."""
@@ -88,18 +88,18 @@ class LabelSums:
     def add(self, place: Place, ledger: str, what: str, value: int) -> None:
         """Add to a number."""
         if value:
-            self.numbers[Cell(place, ledger, what)] += value
+            self.numbers[NumberName(place, ledger, what)] += value
 
     def add_three(self, place: Place, ledger: str, orders: int, units: int, sales: int) -> None:
         """Add orders with their units and sales."""
         numbers = self.numbers
-        for cell, value in zip(_three(place, ledger), (orders, units, sales), strict=True):
+        for name, value in zip(_three(place, ledger), (orders, units, sales), strict=True):
             if value:
-                numbers[cell] = numbers.get(cell, 0) + value
+                numbers[name] = numbers.get(name, 0) + value
 
     def total(self, what: str, ledger: str = "") -> int:
         """Return a number of all labels together."""
-        return self.numbers[Cell(WHOLE, ledger, what)]
+        return self.numbers[NumberName(WHOLE, ledger, what)]
 
     def copy(self) -> LabelSums:
         """Return an independent copy."""
@@ -161,10 +161,10 @@ def differences(expected: LabelSums, found: LabelSums) -> Iterator[tuple[str, ob
     for dimension, label in sorted(expected.labels ^ found.labels):
         own = (dimension, label) in expected.labels
         yield f"{dimension} {shown(label)}", *(("a label", None) if own else (None, "a label"))
-    for cell in sorted(expected.numbers.keys() | found.numbers.keys()):
-        left, right = expected.numbers[cell], found.numbers[cell]
+    for name in sorted(expected.numbers.keys() | found.numbers.keys()):
+        left, right = expected.numbers[name], found.numbers[name]
         if left != right:
-            yield str(cell), left, right
+            yield str(name), left, right
     for each in sorted(expected.sets.keys() | found.sets.keys(), key=str):
         orders = expected.sets.get(each), found.sets.get(each)
         if orders[0] != orders[1]:

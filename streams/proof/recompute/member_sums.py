@@ -18,8 +18,8 @@ from streams.proof.recompute.label_sums import (
     METHOD,
     REGION,
     WHOLE,
-    Cell,
     LabelSums,
+    NumberName,
     Place,
 )
 from streams.proof.recompute.sums import Sums
@@ -65,15 +65,15 @@ class MemberSums:
             of_member: dict[str, set[str]] = {}
             for label, ledger in each.items:
                 place = each.dimension, label
-                cell = Cell(place, ledger, "orders")
-                numbers[cell] = numbers.get(cell, 0) - orders
+                name = NumberName(place, ledger, "orders")
+                numbers[name] = numbers.get(name, 0) - orders
                 of_member.setdefault(self._named(place), set()).add(ledger)
             for prefix, ledgers in of_member.items():
                 _add(found, prefix, _counts_in(ledgers), "orders", orders)
-        for cell, value in numbers.items():
-            if cell.ledger and cell.place[0] in (REGION, CHANNEL):
+        for name, value in numbers.items():
+            if name.ledger and name.place[0] in (REGION, CHANNEL):
                 continue  # of a day, where level 2 has no members of them
-            _add(found, self._named(cell.place), cell.ledger, cell.what, value)
+            _add(found, self._named(name.place), name.ledger, name.what, value)
         found.buyers = shopper_registers.together(row.buyers, None)
         return found
 

@@ -11,10 +11,10 @@ from streams.proof.recompute.label_sums import (
     CATEGORY,
     METHOD,
     WHOLE,
-    Cell,
     GrowingRow,
     LabelSet,
     LabelSums,
+    NumberName,
 )
 from streams.proof.recompute.member_sums import MemberSums
 from tests.support.audited import ORDERS, Limits, audited, checkpoint, decoded, limited
@@ -276,8 +276,13 @@ def test_labels_without_room_are_cancelled_and_refunded_as_one():
         _, value = checkpoint(log)
         row = read_row(row_of(decoded(value), DAY), day=True)
     more = CATEGORY, "\0"
-    assert [row.numbers[Cell(more, each, "orders")] for each in ("cancelled", "refunded")] == [1, 0]
-    assert [row.numbers[Cell(more, each, "units")] for each in ("cancelled", "refunded")] == [1, 1]
+    assert [
+        row.numbers[NumberName(more, each, "orders")] for each in ("cancelled", "refunded")
+    ] == [1, 0]
+    assert [row.numbers[NumberName(more, each, "units")] for each in ("cancelled", "refunded")] == [
+        1,
+        1,
+    ]
     assert differences(log, worker=Limits(day_labels=1)) == []
 
 
@@ -296,8 +301,8 @@ def test_a_label_that_was_cancelled_of_another_day_does_not_make_two_orders_of_t
     first_day = min(slot for _, book, slot, _ in record.rows if book == DAY)
     packed = next(row for _, book, slot, row in record.rows if (book, slot) == (DAY, first_day))
     row = read_row(packed, day=True)
-    assert row.numbers[Cell((CATEGORY, "books"), "refunded", "orders")] == 1
-    assert row.numbers[Cell((CATEGORY, "\0"), "refunded", "orders")] == 0
+    assert row.numbers[NumberName((CATEGORY, "books"), "refunded", "orders")] == 1
+    assert row.numbers[NumberName((CATEGORY, "\0"), "refunded", "orders")] == 0
     assert {each for each, orders in row.sets.items() if orders} == set()
 
 
@@ -318,6 +323,6 @@ def test_a_refund_that_waits_under_another_name_gives_its_method_a_place_of_its_
     rows = [read_row(row, day=True) for _, book, _, row in record.rows if book == DAY]
     waiting = [row for row in rows if row.total("orders", "waiting_refunded")]
     assert [
-        row.numbers[Cell((METHOD, "card"), "waiting_refunded", "orders")] for row in waiting
+        row.numbers[NumberName((METHOD, "card"), "waiting_refunded", "orders")] for row in waiting
     ] == [1]
     assert WHOLE not in waiting[0].labels
