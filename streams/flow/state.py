@@ -20,7 +20,8 @@ from streams.flow.remembered import (
     notes_of,
 )
 from streams.index.known_labels import KnownLabels
-from streams.index.label_rows import DAY_BOOK, LIVE_BOOK, MORE, LabelRow
+from streams.index.label_rows import DAY_BOOK, LIVE_BOOK, LabelRow
+from streams.index.label_text import MORE
 from streams.index.methodology import Market, Methodology
 from streams.index.panes import LocalDays
 from streams.index.shoppers import NOBODY, coupon_of, with_coupons

@@ -16,6 +16,7 @@ from streams.index.hours import LocalHours
 from streams.index.methodology import Methodology
 from streams.index.panes import HOUR_MS, MINUTE_MS, day_number
 from streams.proof.recompute.batch import SourceBatch
+from streams.proof.recompute.member_sums import MemberSums
 from streams.proof.recompute.sums import Sums, add_sums
 from streams.records.kafka_logs import Stored
 from streams.records.values_log import ValuesLog
@@ -166,10 +167,12 @@ def journal(records: list[Stored]) -> list[Stored]:
 def _sums(flow: Flow, *, day_book: bool) -> dict[tuple[str, int], Sums]:
     found: dict[tuple[str, int], Sums] = {}
 
-    def take(_sp, slot, sums, _closed):
+    members = {code: MemberSums(market) for code, market in flow.methodology.markets.items()}
+
+    def take(_sp, slot, row, _closed):
         if (slot.book == DAY) == day_book:
             start = slot.slot if day_book else slot.slot - slot.slot % HOUR_MS
-            add_sums(found.setdefault((slot.market, start), Sums()), sums)
+            add_sums(found.setdefault((slot.market, start), Sums()), members[slot.market].of(row))
 
     for sp, log in flow.logs.items():
         batch = SourceBatch(sp, flow.methodology, payments=sp.topic == "payments", sink=take)

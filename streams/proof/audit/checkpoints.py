@@ -11,12 +11,12 @@ from streams.flow.chunk import SourcePartition
 from streams.flow.remembered import closes_ms, note_starts, read_note
 from streams.flow.state import DAY, LIVE, ORDERS, SlotKey
 from streams.index.methodology import Methodology
-from streams.index.partials import Layout
 from streams.proof.audit.report import CHECKPOINT, Report
 from streams.proof.recompute.asking import Ask, PrefixState
 from streams.proof.recompute.batch import SourceBatch
+from streams.proof.recompute.label_columns import read_row
+from streams.proof.recompute.label_sums import LabelSums, differences
 from streams.proof.recompute.slots import GONE, Blind, slot_name
-from streams.proof.recompute.sums import ColumnNames, Sums, differing
 from streams.records.kafka_logs import Stored
 from streams.records.state_records import read_checkpoint
 from streams.records.unreadable import UnreadableRecord, UnreadableRecords, key_text
@@ -33,7 +33,7 @@ class CheckpointChain:
     watermarks: dict[str, int] = field(default_factory=dict)
     floors: dict[str, int] = field(default_factory=dict)
     doubts: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
-    rows: dict[SlotKey, tuple[Sums, str]] = field(default_factory=dict)
+    rows: dict[SlotKey, tuple[LabelSums, str]] = field(default_factory=dict)
     """Newest row of each slot, and the place of its record."""
     ids: dict[SlotKey, array[int]] = field(default_factory=dict)
     notes: dict[SlotKey, list[tuple[int, int]]] = field(default_factory=dict)
@@ -56,9 +56,6 @@ class CheckpointLog:
     def __init__(self, methodology: Methodology, report: Report) -> None:
         self._methodology = methodology
         self._report = report
-        self._columns = {
-            code: ColumnNames(Layout(market)) for code, market in methodology.markets.items()
-        }
         self._records: dict[bytes, tuple[CheckpointRecord, str]] = {}
         self.unreadable = UnreadableRecords()
         self.through = -1
@@ -131,22 +128,21 @@ class CheckpointLog:
             )
         for record, where in path:
             sketches = {(market, LIVE, slot): held for market, slot, held in record.sketches}
-            for market, book, slot, sparse in record.rows:
-                columns = self._columns.get(market)
-                if columns is None:
+            for market, book, slot, packed_row in record.rows:
+                if market not in self._methodology.markets:
                     self._report.differs(
                         CHECKPOINT, market, "market", "one of methodology.toml", market, where
                     )
                     continue
                 try:
                     sketch = sketches.pop((market, book, slot), b"")
-                    sums = columns.read(sparse, day=book == DAY, sketch=sketch)
+                    row = read_row(packed_row, day=book == DAY, sketch=sketch)
                 except ValueError as error:
                     self._report.differs(
-                        CHECKPOINT, f"{market} {slot}", "shoppers", "a sketch", str(error), where
+                        CHECKPOINT, f"{market} {slot}", "row", "a row by label", str(error), where
                     )
                     continue
-                chain.rows[SlotKey(market, book, slot)] = (sums, where)
+                chain.rows[SlotKey(market, book, slot)] = (row, where)
             for orphan in sketches:
                 self._report.differs(
                     CHECKPOINT, str(orphan), "shoppers", "a sketch beside its row", "no row", where
@@ -243,7 +239,7 @@ def _judge_slot(
     if found is None or expected is None:
         report.differs(CHECKPOINT, key, "row", expected, found, where)
         return
-    for difference in differing(expected, found):
+    for difference in differences(expected, found):
         report.differs(CHECKPOINT, key, *difference, where)
     if slot not in state.ids:
         return

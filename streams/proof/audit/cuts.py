@@ -23,6 +23,7 @@ from streams.flow.wire import (
     decode_partial,
     parse_key,
 )
+from streams.index.label_rows import PackedRow
 from streams.index.methodology import Methodology
 from streams.index.panes import HOUR_MS, MINUTE_MS, QUARTER_MS, LocalDays, rfc3339
 from streams.index.values import MINUTE_STEP_WINDOWS, WINDOWS_MS
@@ -138,7 +139,7 @@ class PartialRow:
     """Row with the largest ``through`` of one source partition and slot."""
 
     through: int
-    sparse: list[int | str]
+    packed: PackedRow
     sketch: bytes
     where: str
 
@@ -208,7 +209,7 @@ class PartialsLog:
         known = self.rows.get((key.sp, key.slot))
         if known is not None and record.through <= known.through:
             return
-        if known is None or (known.sparse, known.sketch) != (record.row, record.shoppers):
+        if known is None or (known.packed, known.sketch) != (record.row, record.shoppers):
             changes = self.changes.setdefault(key.slot.market, MarketChanges())
             changes.note(key.slot, stored.offset)
         row = PartialRow(record.through, record.row, record.shoppers, stored.where)

@@ -10,7 +10,6 @@ from streams.flow.state import DAY, SlotKey
 from streams.flow.wire import MarkRecord
 from streams.index.methodology import Methodology
 from streams.index.panes import HOUR_MS
-from streams.index.partials import Layout
 from streams.proof.audit.checkpoints import CheckpointChain, judge_chain
 from streams.proof.audit.cuts import Cut, PartialRow, PartialsLog
 from streams.proof.audit.judge_journal import FinalSums
@@ -18,8 +17,11 @@ from streams.proof.audit.judge_merged import MergedLog
 from streams.proof.audit.report import CHECKPOINT, PARTIALS, Report
 from streams.proof.recompute.asking import Ask, blind_before
 from streams.proof.recompute.batch import SourceBatch
+from streams.proof.recompute.label_columns import read_row
+from streams.proof.recompute.label_sums import LabelSums, differences
+from streams.proof.recompute.member_sums import MemberSums
 from streams.proof.recompute.slots import GONE, Blind, SlotCalendar, slot_name
-from streams.proof.recompute.sums import ColumnNames, Sums, add_sums, differing, of_buyers
+from streams.proof.recompute.sums import Sums, add_sums, of_buyers
 from streams.records.kafka_logs import Extent, Stored
 
 
@@ -46,9 +48,7 @@ class Replay:
         self._partials = partials
         self._merged = merged
         self._report = report
-        self._columns = {
-            code: ColumnNames(Layout(market)) for code, market in methodology.markets.items()
-        }
+        self._members = {code: MemberSums(market) for code, market in methodology.markets.items()}
 
     def start(
         self, sp: SourcePartition, chain: CheckpointChain, extent: Extent, first: Stored | None
@@ -85,13 +85,13 @@ class Replay:
         judge_chain(sp, chain, batch, self._blind, report)
         for cut in (cut for cuts in self._cuts.values() for cut in cuts):
             for (source, slot), through in cut.rows.items():
-                sums = batch.rows.get((through, slot)) if source == sp else None
-                if sums is not None:
-                    cut.add(sp, slot, sums)
+                row = batch.rows.get((through, slot)) if source == sp else None
+                if row is not None:
+                    cut.add(sp, slot, self._members[slot.market].of(row))
         for log in self._partials:
-            for (source, slot), row in log.rows.items():
+            for (source, slot), held in log.rows.items():
                 if source == sp:
-                    self._judge_row(batch, slot, row)
+                    self._judge_row(batch, slot, held)
             mark = log.marks.get(sp)
             if mark is not None and mark.through >= 0:
                 self._judge_mark(batch, mark)
@@ -112,7 +112,8 @@ class Replay:
                 ask.watermarks_at.add(mark.through)
         return ask
 
-    def _take_slot(self, sp: SourcePartition, slot: SlotKey, sums: Sums, closed: bool) -> None:  # noqa: FBT001 - the sink's signature
+    def _take_slot(self, sp: SourcePartition, slot: SlotKey, row: LabelSums, closed: bool) -> None:  # noqa: FBT001 - the sink's signature
+        sums = self._members[slot.market].of(row)
         if closed:
             self._merged.add(sp, slot, sums, self._blind)
             for cut in self._cuts.get(slot.market, ()):
@@ -148,11 +149,10 @@ class Replay:
             self._report.skip(PARTIALS, GONE, key)
             return
         self._report.judge(PARTIALS)
-        columns = self._columns[slot.market]
         try:
-            found = columns.read(row.sparse, day=slot.book == DAY, sketch=row.sketch)
+            found = read_row(row.packed, day=slot.book == DAY, sketch=row.sketch)
         except ValueError as error:
-            self._report.differs(PARTIALS, key, "shoppers", "a sketch", str(error), row.where)
+            self._report.differs(PARTIALS, key, "row", "a row by label", str(error), row.where)
             return
-        for difference in differing(batch.rows.get((row.through, slot), Sums()), found):
+        for difference in differences(batch.rows.get((row.through, slot), LabelSums()), found):
             self._report.differs(PARTIALS, key, *difference, row.where)

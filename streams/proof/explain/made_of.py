@@ -18,9 +18,10 @@ from streams.index.changes import AGO_DAYS
 from streams.index.hours import LocalHours
 from streams.index.indices import SHOPPER_INDICES, live_entries
 from streams.index.ledgers import NET, VALID, book_entries
+from streams.index.member_rows import MemberRows
 from streams.index.methodology import Market, Methodology
 from streams.index.panes import HOUR_MS, MINUTE_MS, day_number
-from streams.index.partials import Layout, Row, add_into, from_wire
+from streams.index.partials import Layout, Row, add_into
 from streams.proof.explain.explanation_types import CountedRows, MadeOf, PublishedValue
 from streams.proof.explain.journal_query import query_of, span_of
 
@@ -80,6 +81,8 @@ class RowsRead:
         self._pane_ms = methodology.pane_ms
         self._day = None if held.value.day is None else day_number(held.value.day)
         self._width = self._layout.live_width if self._day is None else self._layout.day_width
+        members = MemberRows(self._layout)
+        self._read = members.live if self._day is None else members.day
         self._rows: dict[int, dict[SourcePartition, _OfSource]] = {}
         self._table: dict[bytes, tuple[int, Merged, int]] = {}
         self.log_end = -1
@@ -112,7 +115,7 @@ class RowsRead:
         rows = self._rows.setdefault(slot.slot, {})
         known = rows.get(key.sp)
         if known is None or record.through > known.through:
-            row = from_wire(record.row, self._width)
+            row = self._read(record.row)
             rows[key.sp] = _OfSource(record.through, row, offset)
 
     def take_table(self, key: bytes, value: bytes | None, offset: int) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from streams.flow.state import NEVER_MS, SlotKey
 from streams.index.methodology import Methodology
-from streams.proof.recompute.sums import Sums
+from streams.proof.recompute.label_sums import LabelSums
 
 FOREVER_MS = 2**62
 
@@ -31,7 +31,7 @@ class PrefixState:
     """The state after some offset: what a checkpoint must hold."""
 
     watermarks: dict[str, int]
-    rows: dict[SlotKey, Sums]
+    rows: dict[SlotKey, LabelSums]
     """Rows of every open slot, and of the closed slots that were asked for."""
     open: frozenset[SlotKey]
     ids: dict[SlotKey, array[int]]

@@ -28,14 +28,21 @@ from streams.index.events import decode_orders, decode_payments, instant_ms
 from streams.index.methodology import Market, Methodology
 from streams.index.panes import LocalDays
 from streams.proof.recompute.asking import Ask, PrefixState
-from streams.proof.recompute.corrected_orders import claim_of
+from streams.proof.recompute.corrected_orders import Move, claim_of
+from streams.proof.recompute.event_sums import EventSums, totals
+from streams.proof.recompute.label_sums import (
+    DAY_LABELS_MOST,
+    PANE_LABELS_MOST,
+    GrowingRow,
+    LabelSums,
+)
 from streams.proof.recompute.remembered_orders import (
     CORRECTIONS_KEPT_MOST,
     ORDERS_KEPT_MOST,
     REFUSED_KEPT_MOST,
     RememberedOrders,
 )
-from streams.proof.recompute.sums import BESIDE, LEDGERS, EventSums, Sums, add_sums, totals
+from streams.proof.recompute.sums import BESIDE, LEDGERS
 
 SET_ASIDE_MAX = 2_000_000
 ORDERS_THAT_AGREE = 3
@@ -47,13 +54,13 @@ COUNTED = ("accepted", "duplicate", "ignored", DAY_ONLY)
 _LEDGERS = (*LEDGERS.values(), *BESIDE)
 
 Event = OrderEvent | PaymentEvent
-Sink = Callable[[SourcePartition, SlotKey, Sums, bool], None]
-"""(source partition, slot, its sums, whether it is closed): each slot once."""
+Sink = Callable[[SourcePartition, SlotKey, LabelSums, bool], None]
+"""(source partition, slot, its row, whether it is closed): each slot once."""
 
 
 @dataclass(slots=True)
 class _Pane:
-    sums: Sums = field(default_factory=Sums)
+    row: GrowingRow = field(default_factory=lambda: GrowingRow(PANE_LABELS_MOST))
     ids: set[str] = field(default_factory=set)
     hashes: array[int] = field(default_factory=lambda: array("Q"))
 
@@ -63,7 +70,6 @@ class _MarketReplay:
 
     def __init__(self, market: Market) -> None:
         self.market = market
-        self.adds = EventSums(market)
         self.local_days = LocalDays(market.time_zone)
         self.watermark_ms: int | None = None
         self.doubted: dict[str, int] = {}
@@ -74,7 +80,7 @@ class _MarketReplay:
         self.floor_ms = NEVER_MS
         """Start of the first pane that may open: an older one gave way to newer ones."""
         self.panes: dict[int, _Pane] = {}
-        self.days: dict[int, Sums] = {}
+        self.days: dict[int, GrowingRow] = {}
         self.next_close_ms: int | None = None
 
 
@@ -98,7 +104,7 @@ class SourceBatch:
         """Offset -> reason why its record was not counted, up to ``state_at``."""
         self.set_aside_left_out = 0
         self.state: PrefixState | None = None
-        self.rows: dict[tuple[int, SlotKey], Sums] = {}
+        self.rows: dict[tuple[int, SlotKey], LabelSums] = {}
         """Answers to ``rows_at``; a slot without an event has none."""
         self.watermarks_at: dict[int, dict[str, int]] = {}
         """Answers to ``watermarks_at``."""
@@ -113,7 +119,8 @@ class SourceBatch:
             stops.add(self._ask.state_at)
         self._stops = sorted(stops)
         self._wanted = self._ask.keep.union(*self._ask.rows_at.values())
-        self._kept: dict[SlotKey, Sums] = {}
+        self._kept: dict[SlotKey, LabelSums] = {}
+        self._adds = EventSums()
         self._markets = {code: _MarketReplay(each) for code, each in methodology.markets.items()}
 
     @property
@@ -156,9 +163,9 @@ class SourceBatch:
         self._stops = []
         for code, market in self._markets.items():
             for start, pane in market.panes.items():
-                self._sink(self.sp, SlotKey(code, LIVE, start), pane.sums, False)
-            for day, sums in market.days.items():
-                self._sink(self.sp, SlotKey(code, DAY, day), sums, False)
+                self._sink(self.sp, SlotKey(code, LIVE, start), pane.row, False)
+            for day, row in market.days.items():
+                self._sink(self.sp, SlotKey(code, DAY, day), row, False)
 
     def watermarks(self) -> dict[str, int]:
         """Arrival watermark of each market seen."""
@@ -220,11 +227,11 @@ class SourceBatch:
         if full:
             oldest = min(market.panes)
             market.floor_ms = oldest + rules.pane_ms
-            self._emit(SlotKey(event.market, LIVE, oldest), market.panes.pop(oldest).sums)
+            self._emit(SlotKey(event.market, LIVE, oldest), market.panes.pop(oldest).row)
         if pane is None:
             pane = market.panes[start_ms] = _Pane()
             self._closes_at(market, start_ms + rules.pane_ms + rules.grace_ms)
-        self._count(event, market, pane)
+        self._count(event, pane)
         if event.type == "order.placed":
             self._count_mended(event, market, arrived_ms)
         if day_open:
@@ -327,41 +334,32 @@ class SourceBatch:
         if self._overflows(event, None, market.days.get(day)):
             return TOO_LATE
         self._forget()
-        added, outcome = Sums(), DAY_ONLY
         if event.type != "order.placed":
-            changed, why = self._corrected(event, market, day, placed_ms)
-            added = changed or added
-            outcome = {"repeated": "duplicate", "unmatched": TOO_LATE}.get(why, DAY_ONLY)
-        elif market.remembered.came_late_as(event):
+            why = self._correct(event, market, day, placed_ms)
+            return {"repeated": "duplicate", "unmatched": TOO_LATE}.get(why, DAY_ONLY)
+        if market.remembered.came_late_as(event):
             return "duplicate"
-        else:
-            self._count_mended(event, market, arrived_ms)
-            market.adds.order_day(added, event, late=True)
-            full = self._late_ones >= ORDERS_KEPT_MOST
-            market.remembered.remember_order(event, day, watermark_ms, late=True, full=full)
-        if added:
-            self._add_to_day(market, day, added)
-        return outcome
+        self._count_mended(event, market, arrived_ms)
+        self._adds.order_day(self._day(market, day), event, late=True)
+        full = self._late_ones >= ORDERS_KEPT_MOST
+        market.remembered.remember_order(event, day, watermark_ms, late=True, full=full)
+        return DAY_ONLY
 
-    def _count(self, event: Event, market: _MarketReplay, pane: _Pane) -> None:
+    def _count(self, event: Event, pane: _Pane) -> None:
         pane.ids.add(event.event_id)
         pane.hashes.append(xxh3_64_intdigest(event.event_id.encode(), ID_SEED))
         if isinstance(event, OrderEvent):
-            market.adds.order_live(pane.sums, event)
+            self._adds.order_live(pane.row, event)
         else:
-            market.adds.payment_live(pane.sums, event)
+            self._adds.payment_live(pane.row, event)
 
     def _count_on_day(self, event: Event, market: _MarketReplay, day: int, placed_ms: int) -> None:
-        added = Sums()
         if isinstance(event, PaymentEvent):
-            market.adds.payment_day(added, event)
+            self._adds.payment_day(self._day(market, day), event)
         elif event.type != "order.placed":
-            changed, _ = self._corrected(event, market, day, placed_ms)
-            if changed is None:
-                return
-            added = changed
+            self._correct(event, market, day, placed_ms)
         else:
-            market.adds.order_day(added, event)
+            self._adds.order_day(self._day(market, day), event)
             if self._is_before_log(market, placed_ms):
                 assert market.watermark_ms is not None
                 self._forget()
@@ -369,25 +367,26 @@ class SourceBatch:
                 market.remembered.remember_order(
                     event, day, market.watermark_ms, late=False, full=full
                 )
-        self._add_to_day(market, day, added)
 
-    def _add_to_day(self, market: _MarketReplay, day: int, added: Sums) -> None:
+    def _day(self, market: _MarketReplay, day: int) -> GrowingRow:
         if day not in market.days:
-            market.days[day] = Sums()
+            market.days[day] = GrowingRow(DAY_LABELS_MOST)
             self._closes_at(market, self._day_closes_ms(market, day))
-        add_sums(market.days[day], added)
+        return market.days[day]
 
     def _count_mended(self, event: OrderEvent, market: _MarketReplay, arrived_ms: int) -> None:
         """Note that an order counts; corrections that came while it was refused change their days."""
         assert market.watermark_ms is not None
         self._forget()
         found = market.remembered.remember_mended(event, market.watermark_ms)
-        for day, changed in found.items():
-            held = market.days.get(day, Sums())
-            full = any(held.get(name, 0) + more > SUM_MAX for name, more in changed.items())
-            reached_ms = max(market.watermark_ms, arrived_ms)
-            if changed and not full and self._day_closes_ms(market, day) > reached_ms:
-                self._add_to_day(market, day, changed)
+        reached_ms = max(market.watermark_ms, arrived_ms)
+        for day, moves in found.items():
+            if self._day_closes_ms(market, day) <= reached_ms:
+                continue
+            row = self._day(market, day)
+            if not any(_is_full(row, move) for move in moves):
+                for move in moves:
+                    move.change_row(row)
 
     def _is_before_log(self, market: _MarketReplay, placed_ms: int) -> bool:
         return placed_ms < market.begins_ms - self._methodology.grace_ms
@@ -401,40 +400,37 @@ class SourceBatch:
     def _late_ones(self) -> int:
         return sum(each.remembered.late_ones for each in self._markets.values())
 
-    def _corrected(
-        self, event: OrderEvent, market: _MarketReplay, day: int, placed_ms: int
-    ) -> tuple[Sums | None, str]:
-        """Return what a cancel or refund changes on its day, None for nothing, and why nothing."""
+    def _correct(self, event: OrderEvent, market: _MarketReplay, day: int, placed_ms: int) -> str:
+        """Change the day by what a cancel or refund takes from it; return why nothing else is taken."""
         assert market.watermark_ms is not None
         self._forget()
         held = sum(each.remembered.corrections for each in self._markets.values())
-        return market.remembered.correct(
+        move, why = market.remembered.correct(
             event,
             day,
-            claim_of(event, market.adds),
+            claim_of(event, self._adds.labels),
             market.watermark_ms,
             before_log=self._is_before_log(market, placed_ms),
             full=held >= CORRECTIONS_KEPT_MOST,
         )
+        if move is not None:
+            row = self._day(market, day)
+            self._adds.name_all(row, event)
+            move.change_row(row)
+        return why
 
     @staticmethod
-    def _overflows(event: Event, pane: _Pane | None, day: Sums | None) -> bool:
+    def _overflows(event: Event, pane: _Pane | None, day: LabelSums | None) -> bool:
         """Whether a sum of the pane or the day would exceed 63 bits."""
-        live = Sums() if pane is None else pane.sums
-        book = day or Sums()
+        live = LabelSums() if pane is None else pane.row
+        book = day or LabelSums()
         if isinstance(event, OrderEvent):
-            units, sales = totals(event)
-            held_units = [
-                live.get("units", 0),
-                *(book.get(f"{each}/units", 0) for each in _LEDGERS),
-            ]
-            held_sales = [
-                live.get("sales", 0),
-                *(book.get(f"{each}/sales", 0) for each in _LEDGERS),
-            ]
-            return max(held_units) + units > SUM_MAX or max(held_sales) + sales > SUM_MAX
-        names = ("amount", "refund_amount")
-        held = [sums.get(name, 0) for sums in (live, book) for name in names]
+            return any(
+                max(live.total(what), *(book.total(what, each) for each in _LEDGERS)) + more
+                > SUM_MAX
+                for what, more in zip(("units", "sales"), totals(event), strict=True)
+            )
+        held = [row.total(what) for row in (live, book) for what in ("amount", "refund_amount")]
         return max(held) + event.amount_minor > SUM_MAX
 
     def _add_set_aside(self, offset: int, reason: str) -> None:
@@ -465,7 +461,7 @@ class SourceBatch:
         after_ms = self._methodology.pane_ms + self._methodology.grace_ms
         for start in list(market.panes):
             if start + after_ms <= watermark_ms:
-                self._emit(SlotKey(code, LIVE, start), market.panes.pop(start).sums)
+                self._emit(SlotKey(code, LIVE, start), market.panes.pop(start).row)
             else:
                 self._closes_at(market, start + after_ms)
         for day in list(market.days):
@@ -475,30 +471,31 @@ class SourceBatch:
             else:
                 self._closes_at(market, closes_ms)
 
-    def _emit(self, slot: SlotKey, sums: Sums) -> None:
+    def _emit(self, slot: SlotKey, row: LabelSums) -> None:
         if slot in self._wanted:
-            self._kept[slot] = sums
-        self._sink(self.sp, slot, sums, True)
+            self._kept[slot] = row
+        self._sink(self.sp, slot, row, True)
 
     # -- answers ---------------------------------------------------------------------------------
 
     def _answer(self, offset: int) -> None:
         for slot in self._ask.rows_at.get(offset, ()):
-            sums = self._row(slot)
-            if sums is not None:
-                self.rows[offset, slot] = sums.copy()
+            row = self._row(slot)
+            if row is not None:
+                self.rows[offset, slot] = row.copy()
         if offset in self._ask.watermarks_at:
             self.watermarks_at[offset] = self.watermarks()
         if offset == self._ask.state_at:
             self.state = self._state()
 
-    def _row(self, slot: SlotKey) -> Sums | None:
+    def _row(self, slot: SlotKey) -> LabelSums | None:
         market = self._markets[slot.market]
+        open_row: LabelSums | None
         if slot.book == DAY:
             open_row = market.days.get(slot.slot)
         else:
             pane = market.panes.get(slot.slot)
-            open_row = None if pane is None else pane.sums
+            open_row = None if pane is None else pane.row
         return self._kept.get(slot) if open_row is None else open_row
 
     def _state(self) -> PrefixState:
@@ -510,12 +507,12 @@ class SourceBatch:
             for start, pane in market.panes.items():
                 slot = SlotKey(code, LIVE, start)
                 open_slots.add(slot)
-                rows[slot] = pane.sums.copy()
+                rows[slot] = pane.row.copy()
                 ids[slot] = array("Q", sorted(pane.hashes))
-            for day, sums in market.days.items():
+            for day, row in market.days.items():
                 slot = SlotKey(code, DAY, day)
                 open_slots.add(slot)
-                rows[slot] = sums.copy()
+                rows[slot] = row.copy()
             for arrived_day, order, kind in market.remembered.notes(market.watermark_ms):
                 hashed = xxh3_64_intdigest(order.encode(), ID_SEED)
                 slot = SlotKey(code, ORDERS, arrived_day)
@@ -536,3 +533,8 @@ class SourceBatch:
         return PrefixState(
             self.watermarks(), rows, frozenset(open_slots), ids, floors, notes, doubts
         )
+
+
+def _is_full(row: GrowingRow, move: Move) -> bool:
+    """Whether a number of the row would exceed 63 bits."""
+    return any(row.numbers[name] + more > SUM_MAX for name, more in move.changes(row).items())

@@ -21,14 +21,16 @@ from streams.index.event_types import OrderEvent
 from streams.index.panes import DAY_MS
 from streams.proof.recompute.corrected_orders import (
     Claim,
-    beside,
-    cancelled_sums,
+    Move,
+    Taken,
+    cancelled_amounts,
+    difference,
     less,
     lines_of,
     places_of,
-    refunded_sums,
+    refunded_amounts,
 )
-from streams.proof.recompute.sums import Sums, add_sums
+from streams.proof.recompute.label_sums import Place
 
 KEPT_DAYS_MS = 7 * DAY_MS
 CORRECTIONS_KEPT_MOST = ORDERS_KEPT_MOST = REFUSED_KEPT_MOST = 500_000
@@ -130,12 +132,12 @@ class RememberedOrders:
         """Remember an order whose placement counts nowhere."""
         self._remember(order, _Fact(_REFUSED, (_REFUSED,), 0), arrived_ms).refused += 1
 
-    def remember_mended(self, event: OrderEvent, watermark_ms: int) -> dict[int, Sums]:
+    def remember_mended(self, event: OrderEvent, watermark_ms: int) -> dict[int, list[Move]]:
         """Remember of an order that counts that it was refused before, if it was.
 
-        Return what the corrections take from each day that came before that.
+        Return what the corrections move on each day that came before that.
         """
-        order, found = event.order_id, dict[int, Sums]()
+        order, found = event.order_id, dict[int, list[Move]]()
         if not order or not self._is_refused(order):
             return found
         facts = [each for each in self._of(order) if each.kind in _CORRECTED]
@@ -144,9 +146,8 @@ class RememberedOrders:
             more = [each for each in facts if each.waits and each.day == day]
             before, elsewhere = _of_day(known, day)
             known += more
-            found[day] = _changed(before, more, elsewhere)
-            waited = beside(subtracted(more, []))
-            add_sums(found[day], Sums({name: -value for name, value in waited.items()}))
+            counts = Move(taken(before, elsewhere), taken([*before, *more], elsewhere))
+            found[day] = [counts, Move(taken(more, []), {}, waits=True)]
         self._remember(order, _Fact(_MENDED, (_MENDED,), 0), watermark_ms)
         return found
 
@@ -159,8 +160,8 @@ class RememberedOrders:
     def correct(
         self, event: OrderEvent, day: int, claim: Claim, watermark_ms: int, *,
         before_log: bool, full: bool,
-    ) -> tuple[Sums | None, str]:  # fmt: skip
-        """Return what a correction changes on its day, None for nothing, and why it changes nothing.
+    ) -> tuple[Move | None, str]:  # fmt: skip
+        """Return what a correction moves on its day, None for nothing, and why it changes nothing.
 
         ``claim``: what it says by itself. ``before_log``: its order was placed before the log begins.
         """
@@ -176,20 +177,22 @@ class RememberedOrders:
             return None, "unmatched"
         of_day, elsewhere = _of_day(known, day)
         new = _Fact(event.type, key, day, claim, waits)
-        own = [each for each in of_day if each.waits]
-        waiting = beside(_changed(own, [new], [])) if waits else None
-        changed = _changed(of_day, [new], elsewhere)
+        move = Move(taken(of_day, elsewhere), taken([*of_day, new], elsewhere))
+        changed = difference(move.after, move.before)
+        if waits:
+            own = [each for each in of_day if each.waits]
+            move = Move(taken(own, []), taken([*own, new], []), waits=True)
         if not changed:
             unnamed = any(_is_unnamed(each) and each.claim.lines == claim.lines for each in of_day)
             if unnamed and event.type == _REFUNDED and not _is_unnamed(new) and not full:
                 self._remember(_order_of(event), new, watermark_ms).corrections += 1
-                return waiting or None, outcome
+                return (move if waits else None), outcome
             return None, outcome
         if not full or (min(changed.values()) < 0 and not waits):
             self._remember(_order_of(event), new, watermark_ms).corrections += 1
         if waits:
-            return (None if full else waiting or None), outcome
-        return changed, ""
+            return (None if full else move), outcome
+        return move, ""
 
     def _remember(self, order: str, fact: _Fact, watermark_ms: int) -> _Arrived:
         ends_ms = (watermark_ms // DAY_MS + 1) * DAY_MS
@@ -236,14 +239,7 @@ def _of_day(known: list[_Fact], day: int) -> tuple[list[_Fact], list[_Fact]]:
     return [each for each in known if each.day == day], elsewhere
 
 
-def _changed(before: list[_Fact], more: list[_Fact], elsewhere: list[_Fact]) -> Sums:
-    """Return what more corrections take from a day than those before."""
-    changed = subtracted([*before, *more], elsewhere)
-    add_sums(changed, Sums({n: -v for n, v in subtracted(before, elsewhere).items()}))
-    return Sums({name: value for name, value in changed.items() if value})
-
-
-def subtracted(facts: list[_Fact], elsewhere: list[_Fact]) -> Sums:
+def taken(facts: list[_Fact], elsewhere: list[_Fact]) -> Taken:
     """Return what the corrections of an order take from its day.
 
     ``elsewhere``: cancels of the order that named another day.
@@ -256,11 +252,16 @@ def subtracted(facts: list[_Fact], elsewhere: list[_Fact]) -> Sums:
     named = [each.claim.lines for each in refunds if not _is_unnamed(each)]
     counted = [each for each in refunds if not (_is_unnamed(each) and each.claim.lines in named)]
     refunded = [less(each.claim, gone) for each in counted]
-    found = cancelled_sums(cancelled)
-    add_sums(found, refunded_sums(each for each in refunded if each is not None))
     before = set().union(*(places_of(each.claim) for each in elsewhere))
-    for place in before:
-        found.pop(f"{place}cancelled/orders", None)
-    for place in before.union(*map(places_of, cancelled)):
-        found.pop(f"{place}refunded/orders", None)
-    return found
+    found = _without_orders(cancelled_amounts(cancelled), before)
+    before = before.union(*map(places_of, cancelled))
+    amounts = refunded_amounts(each for each in refunded if each is not None)
+    return found | _without_orders(amounts, before)
+
+
+def _without_orders(amounts: Taken, places: set[Place]) -> Taken:
+    """Return what is taken, but not the order itself from places that it was taken from before."""
+    return {
+        (place, ledger): amount._replace(orders=0) if place in places else amount
+        for (place, ledger), amount in amounts.items()
+    }

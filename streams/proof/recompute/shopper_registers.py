@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Iterator
 
 import numpy as np
 from xxhash import xxh3_64_intdigest
@@ -39,6 +40,17 @@ def together(left: Registers | None, right: Registers | None) -> Registers | Non
         found = left or right
         return None if found is None else Registers(found)
     return Registers(np.maximum(np.frombuffer(left, np.uint8), np.frombuffer(right, np.uint8)))
+
+
+def differing(
+    expected: Registers | None, found: Registers | None
+) -> Iterator[tuple[str, int, int]]:
+    """Yield (name, expected, found) of the first register that differs: one is enough."""
+    nobody = Registers(REGISTERS)
+    for register, (left, right) in enumerate(zip(expected or nobody, found or nobody, strict=True)):
+        if left != right:
+            yield f"register {register} of the shoppers", left, right
+            return
 
 
 def read(stored: bytes) -> Registers | None:

@@ -1,0 +1,95 @@
+"""Sums by member of sums by label: what level 2 must count, by the methodology's definitions.
+
+An order that names several labels of a member is one order of it. The label sets say how often that was:
+here each member gets its orders that no set holds, and one for each order of a set that touches it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from streams.index.label_text import ABSENT, MORE
+from streams.index.methodology import OTHER, Market
+from streams.index.slugs import slug
+from streams.proof.recompute import shopper_registers
+from streams.proof.recompute.label_sums import (
+    CATEGORY,
+    CHANNEL,
+    METHOD,
+    REGION,
+    WHOLE,
+    LabelSums,
+    NumberName,
+    Place,
+)
+from streams.proof.recompute.sums import Sums
+
+_LABELS_MAX = 20_000
+
+
+class Members:
+    """Label -> member of one dimension, with a bounded cache."""
+
+    def __init__(self, members: tuple[str, ...], aliases: Mapping[str, str]) -> None:
+        self._members = frozenset(members)
+        self._aliases = aliases
+        self._known = {ABSENT: OTHER, MORE: OTHER}
+
+    def find(self, label: str) -> str:
+        """Return the member of a label; ``other`` where nothing was said, or no room was."""
+        found = self._known.get(label)
+        if found is None:
+            name = slug(label)
+            member = self._aliases.get(name, name)
+            found = member if member in self._members else OTHER
+            if len(self._known) < _LABELS_MAX:
+                self._known[label] = found
+        return found
+
+
+class MemberSums:
+    """Sums up the labels of one market by member."""
+
+    def __init__(self, market: Market) -> None:
+        self._of = {
+            CATEGORY: Members(market.categories, {}),
+            METHOD: Members(market.methods, market.method_aliases),
+            REGION: Members(market.regions, {}),
+            CHANNEL: Members(market.channels, market.channel_aliases),
+        }
+
+    def of(self, row: LabelSums) -> Sums:
+        """Return the sums by member."""
+        numbers, found = dict(row.numbers), Sums()
+        for each, orders in row.sets.items():
+            of_member: dict[str, set[str]] = {}
+            for label, ledger in each.items:
+                place = each.dimension, label
+                name = NumberName(place, ledger, "orders")
+                numbers[name] = numbers.get(name, 0) - orders
+                of_member.setdefault(self._named(place), set()).add(ledger)
+            for prefix, ledgers in of_member.items():
+                _add(found, prefix, _counts_in(ledgers), "orders", orders)
+        for name, value in numbers.items():
+            if name.ledger and name.place[0] in (REGION, CHANNEL):
+                continue  # of a day, where level 2 has no members of them
+            _add(found, self._named(name.place), name.ledger, name.what, value)
+        found.buyers = shopper_registers.together(row.buyers, None)
+        return found
+
+    def _named(self, place: Place) -> str:
+        """Prefix of the sums of a place."""
+        dimension, label = place
+        return "" if place == WHOLE else f"{dimension}/{self._of[dimension].find(label)}/"
+
+
+def _counts_in(ledgers: set[str]) -> str:
+    """Return where an order counts whose labels of one member say this: cancelled, if any is."""
+    cancelled = [each for each in ledgers if each.endswith("cancelled")]
+    return (cancelled or list(ledgers))[0]
+
+
+def _add(sums: Sums, prefix: str, ledger: str, what: str, value: int) -> None:
+    if value:
+        name = f"{prefix}{ledger}/{what}" if ledger else f"{prefix}{what}"
+        sums[name] = sums.get(name, 0) + value

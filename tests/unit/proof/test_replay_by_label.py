@@ -1,0 +1,138 @@
+"""The audit of both levels, without servers: rows by label, and what level 2 makes of them by member."""
+
+import random
+
+import msgspec
+import pytest
+
+from streams.flow.chunk import SourcePartition
+from streams.flow.merged import PANES_KEPT_MS, QUARTERS_KEPT_MS
+from streams.flow.wire import PartialKey, PartialRecord, parse_key
+from streams.index.panes import MINUTE_MS, rfc3339
+from streams.proof.audit.checkpoints import CheckpointLog
+from streams.proof.audit.cuts import Cut, PartialsLog
+from streams.proof.audit.expected_values import Expectations
+from streams.proof.audit.judge_merged import MergedLog
+from streams.proof.audit.judge_values import ValuesJudge
+from streams.proof.audit.replay import Replay
+from streams.proof.audit.report import Report
+from streams.proof.recompute.slots import Blind, SlotCalendar
+from streams.records.kafka_logs import Extent, Stored
+from tests.support.audited import Limits, limited
+from tests.support.events import T0
+from tests.support.explained import stored, values_log
+from tests.support.flow_harness import METHODOLOGY, Flow, order, payment
+
+TOPICS = ("orders", "payments")
+CATEGORIES = ["boots", "shoes", "a/b", "Books", "Computing", "Men's Fashion"]
+
+
+def sold(minutes: int = 8) -> Flow:
+    """Some minutes of orders of several labels, of which some are cancelled or refunded."""
+    flow, rng = Flow(), random.Random(3)
+    for minute in range(minutes):
+        for number in range(12):
+            at_ms = T0 + minute * MINUTE_MS + number * 5_000
+            name, sp = f"{minute}-{number}", SourcePartition("orders", number % 2)
+            labels = rng.sample(CATEGORIES, rng.randint(1, 4))
+            extra = {
+                "lines": [(label, 1, rng.randint(1, 9)) for label in labels],
+                "payment_method": rng.choice(["cod", "card", "shells", "barter"]),
+                "region": rng.choice(["punjab", "nowhere"]),
+                "order_id": name,
+            }
+            late_ms = rng.choice([0, 0, 0, 150_000])
+            flow.produce(sp, order(name, at_ms - late_ms, **extra), at_ms)
+            if number % 3 == 0:
+                extra["lines"] = extra["lines"][:2]
+                extra["placed_at"] = rfc3339(at_ms - late_ms)
+                for kind in rng.choice([["refunded"], ["cancelled", "refunded"], ["cancelled"]]):
+                    fixed = order(f"{kind}{name}", at_ms, kind=f"order.{kind}", **extra)
+                    flow.produce(sp, fixed, at_ms)
+            paid = payment(name, at_ms, method=rng.choice(["cod", "shells"]))
+            flow.produce(SourcePartition("payments", number % 2), paid, at_ms)
+        flow.now_ms = T0 + (minute + 1) * MINUTE_MS + 10_000
+        flow.run()
+    return flow
+
+
+def audited(flow: Flow) -> Report:
+    """What an audit finds, without servers."""
+    report, calendar = Report(), SlotCalendar(METHODOLOGY)
+    blind, merged = Blind(calendar), MergedLog(METHODOLOGY, report)
+    for partition, table in flow.tables.items():
+        for offset, (key, value) in enumerate(table.items()):
+            merged.apply_record(Stored("merged", partition, offset, key, value, (), 0, 0))
+    merged.finish()
+    published = values_log(stored(flow)).markets["PK"]
+    fence = published.fence
+    cut = Cut(
+        "PK", fence.edition, fence.applied, dict(fence.as_of), METHODOLOGY.step_ms, "orders",
+        calendar.local_days("PK"), QUARTERS_KEPT_MS + METHODOLOGY.grace_ms, fence.horizon,
+    )  # fmt: skip
+    partials = []
+    for partition, log in enumerate(flow.partials):
+        rows = PartialsLog(METHODOLOGY, calendar, [cut], report)
+        for offset, each in enumerate(log.records):
+            rows.apply_record(
+                Stored("p", partition, offset, each.key, each.value, (), each.timestamp_ms, 0)
+            )
+        if rows.changes:
+            rows.finish()
+            partials.append(rows)
+    replay = Replay(
+        METHODOLOGY, "payments", calendar, blind, {"PK": [cut]}, partials, merged, report
+    )
+    for sp, log in flow.logs.items():
+        checkpoints = CheckpointLog(METHODOLOGY, report)
+        for offset, (key, value) in enumerate(flow.checkpoints[sp].items()):
+            checkpoints.apply_record(Stored("c", 0, offset, key, value, (), 0, 0))
+        chain, extent = checkpoints.chain(sp), Extent(0, len(log.records))
+        batch = replay.start(sp, chain, extent, None)
+        batch.feed(
+            range(len(log.records)),
+            [each.value for each in log.records],
+            [each.timestamp_ms for each in log.records],
+        )
+        replay.finish(batch, chain, extent)
+    merged.judge({"PK": fence.horizon - PANES_KEPT_MS}, blind)
+    expectations = Expectations(METHODOLOGY, TOPICS, calendar, blind)
+    ValuesJudge(expectations, METHODOLOGY.edition, report).judge("PK", published, cut)
+    return report
+
+
+@pytest.mark.parametrize("room", [Limits(), Limits(2, 3, sets=4)], ids=["wide", "narrow"])
+def test_both_levels_count_labels_and_members_as_the_audit_does(room):
+    with limited(room):
+        report = audited(sold())
+    assert report.equal, "\n".join(report.lines())
+    judged = report.judged
+    assert judged["checkpoint"] > 50
+    assert judged["partials"] > 50
+    assert judged["merged"] > 10
+    assert judged["values"] > 200
+
+
+def test_a_row_of_the_partials_that_is_wrong_by_one_label_is_found():
+    flow = sold()
+    log = next(each for each in flow.partials if each.records)
+    live = [each for each in log.records if each.value is not None]
+    rows = [each for each in live if isinstance(parse_key(each.key), PartialKey)]
+    found = [(each, msgspec.msgpack.decode(each.value, type=PartialRecord)) for each in rows]
+    last, record = [each for each in found if "0shoes" in each[1].row.labels][-1]
+    record.row.labels[record.row.labels.index("0shoes")] = "0sandals"
+    last.value = msgspec.msgpack.encode(record)
+    report = audited(flow)
+    names = {each.field for each in report.differences if each.stage == "partials"}
+    assert {"category sandals", "category shoes"} <= names
+    assert {each.stage for each in report.differences} == {"partials"}
+
+
+def test_a_level_2_that_counts_an_order_twice_in_a_member_is_found(monkeypatch):
+    monkeypatch.setattr("streams.index.member_rows._unite", lambda *_: None)
+    report = audited(sold())
+    stages = {each.stage for each in report.differences}
+    assert stages == {"merged", "values"}
+    fields = {each.field for each in report.differences if each.stage == "merged"}
+    assert "category/other/orders" in fields
+    assert "category/other/units" not in fields
