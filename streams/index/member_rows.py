@@ -49,13 +49,13 @@ class MemberRows:
     def __init__(self, layout: Layout) -> None:
         market = layout.market
         self._layout = layout
-        self._live = _Reading(
+        self._live = _BookReading(
             LIVE_BOOK,
             (layout.category, layout.method, layout.region, layout.channel),
             LIVE_PARTS,
             layout.live_width,
         )
-        self._day = _Reading(
+        self._day = _BookReading(
             DAY_BOOK, (layout.day_category, layout.day_method), DAY_PARTS, layout.day_width
         )
         members = (market.categories, market.methods, market.regions, market.channels)
@@ -81,8 +81,8 @@ class MemberRows:
         at = self._index(dimension, label)
         return None if (dimension, label) in self._undeclared else self._names[dimension][at]
 
-    def _read(self, reading: _Reading, packed: PackedRow) -> Row:
-        """IndexError or ValueError for what its book cannot have written."""
+    def _read(self, reading: _BookReading, packed: PackedRow) -> Row:
+        """LookupError or ValueError for what its book cannot have written."""
         book, blocks = reading.book, reading.blocks
         places, at = [], book.totals
         for text in packed.labels:
@@ -126,7 +126,7 @@ class MemberRows:
         return self._indices[dimension].get(self._aliases[dimension].get(name, name))
 
 
-class _Reading(NamedTuple):
+class _BookReading(NamedTuple):
     book: Book
     blocks: tuple[Block, ...]
     parts: tuple[Ledgers, ...]

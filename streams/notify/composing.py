@@ -66,8 +66,8 @@ _SINCE = re.compile(r" since |: ?(?=\d)")
 class Lasting(NamedTuple):
     """From when until when an incident lasts, as far as it is known. UTC epoch ms.
 
-    It is over by ``ended_ms``: the evidence of an end takes minutes, and alerts fire on after their cause
-    (``keep_firing_for``).
+    It is over by ``ended_ms``: the evidence of an end takes minutes, and alerts fire on after their
+    cause (``keep_firing_for``).
     """
 
     began_ms: int | None

@@ -17,10 +17,10 @@ from streams.flow.log_change import LogChange
 from streams.flow.publication import Closing, Publication
 from streams.flow.state import DAY, LIVE, SlotKey
 from streams.flow.wire import MarkKey, believed, decode_mark, decode_partial, parse_key
+from streams.index.label_rows import PackedRow
 from streams.index.level import LEVEL
 from streams.index.measured import MEASURED
 from streams.index.panes import DAY_MS, HOUR_MS, MINUTE_MS, QUARTER_MS, day_number, rfc3339
-from streams.index.label_rows import PackedRow
 from streams.index.partials import Layout, Row
 from streams.index.values import Value
 from tests.model.kafka import Log, Record

@@ -113,7 +113,12 @@ def _labels(choice: float) -> dict[str, object]:
     }
     return found | {
         "lines": [
-            {"sku": "s", "category": each, "quantity": 1, "unit_price_minor": picks.choice((1, 2, 4))}
+            {
+                "sku": "s",
+                "category": each,
+                "quantity": 1,
+                "unit_price_minor": picks.choice((1, 2, 4)),
+            }
             for each in picks.choices(known, k=picks.choice((1, 2, 3, 5)))
         ]
     }

@@ -1,4 +1,4 @@
-"""Rows count by label: definitions unite labels when they are read, and a row keeps what it has room for."""
+"""Rows count by label: definitions unite labels when they are read; a row keeps what it has room for."""
 
 from __future__ import annotations
 
@@ -37,7 +37,19 @@ IDENTITY = Identity(1, METHODOLOGY.content_hash, "topic-id", 1)
 DEFINITIONS = 10
 """Definitions that each log is read by."""
 CATEGORIES = (
-    *("books", "Books", "toys", "garden", "computing", "shoes", "shirts", "চাল", "other", "more", "all"),
+    *(
+        "books",
+        "Books",
+        "toys",
+        "garden",
+        "computing",
+        "shoes",
+        "shirts",
+        "চাল",
+        "other",
+        "more",
+        "all",
+    ),
     *("a b", "a-b", "a_b", "A  B!", "---", "", None, "x" * 5_000, "x" * 200, "y" * 90),
 )
 METHODS = ("cod", "C.O.D", "easy pay", "easy-pay", "card", "barter", "other", "more", "", None)
@@ -286,7 +298,12 @@ def test_members_are_off_by_the_uncertain_orders_at_most(seed):
 def test_panes_and_days_are_as_full_as_rows_may_be_and_no_fuller():
     picks, log = random.Random(7), []
     for number in range(4_000):
-        event = {"event_id": f"e{number}", "type": "order.placed", "market": "PK", "currency": "PKR"}
+        event = {
+            "event_id": f"e{number}",
+            "type": "order.placed",
+            "market": "PK",
+            "currency": "PKR",
+        }
         event |= {"occurred_at": rfc3339(T0 + number // 2_000 * 5_000), "order_id": f"o{number}"}
         event |= {"region": f"region {number % 1_500}", "channel": f"{'c' * 80}{number}"}
         event["lines"] = [
@@ -301,7 +318,9 @@ def test_panes_and_days_are_as_full_as_rows_may_be_and_no_fuller():
     for slot, row in found.items():
         assert row == expected_row(reference, slot, len(log))
     panes = [row for slot, row in found.items() if slot[1] == LIVE]
-    assert [Counter(each for each, _ in labels)["category"] for _, labels, _ in panes] == [1_025] * 2
+    assert [Counter(each for each, _ in labels)["category"] for _, labels, _ in panes] == [
+        1_025
+    ] * 2
     assert all(counts["uncertain",] and len(sets) < 512 for counts, _, sets in found.values())
 
 
@@ -316,15 +335,25 @@ any_texts = st.one_of(
 
 
 @examples(200)
-@given(st.lists(st.tuples(st.lists(any_texts, max_size=3), any_texts, any_texts, any_texts), max_size=6))
+@given(
+    st.lists(
+        st.tuples(st.lists(any_texts, max_size=3), any_texts, any_texts, any_texts), max_size=6
+    )
+)
 def test_any_text_is_a_label_that_a_row_keeps_apart(said):
     log = []
     for number, (categories, method, region, channel) in enumerate(said):
-        event = {"event_id": f"e{number}", "type": "order.placed", "market": "PK", "currency": "PKR"}
+        event = {
+            "event_id": f"e{number}",
+            "type": "order.placed",
+            "market": "PK",
+            "currency": "PKR",
+        }
         event |= {"occurred_at": rfc3339(T0), "payment_method": method, "region": region}
         event |= {"channel": channel, "order_id": "o"}
         event["lines"] = [
-            {"sku": "s", "category": each, "quantity": 1, "unit_price_minor": 1} for each in categories
+            {"sku": "s", "category": each, "quantity": 1, "unit_price_minor": 1}
+            for each in categories
         ]
         log.append(Sent(json.dumps(event).encode(), T0))
     reference = batch(log)

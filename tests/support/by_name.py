@@ -41,7 +41,11 @@ _TAGS = ("placed", "cancelled", "refunded")
 _PARTS = ("placed", "late", "corrected", "waiting")
 _THREE = tuple(enumerate(("orders", "units", "sales")))
 _PAID = {"payments": col.CAPTURED_AT, "amount": col.AMOUNT_AT, "failed": col.FAILED_AT}
-_OF_DAY = {base + offset: f"{ledger}{index}" for ledger, base in _LEDGERS.items() for offset, index in _THREE}
+_OF_DAY = {
+    base + offset: f"{ledger}{index}"
+    for ledger, base in _LEDGERS.items()
+    for offset, index in _THREE
+}
 _PAID_OF_DAY = {col.DAY_METHOD_PAYMENTS_AT + offset: name for offset, name in enumerate(_PAYMENTS)}
 _WIDTHS = {"live": (3, 6, 3, 3), "day": (18, 23, 1, 1)}
 """Columns of a label, by dimension."""
@@ -109,7 +113,9 @@ def said_row(book: str, packed: PackedRow, sketch: bytes = b"") -> tuple[Counter
     return found, labels, sets
 
 
-def expected_row(reference: SourceReference, slot: tuple, through: int) -> tuple[Counter, list, list]:
+def expected_row(
+    reference: SourceReference, slot: tuple, through: int
+) -> tuple[Counter, list, list]:
     """What ``said_row`` is of the reference's slot."""
     return without_zeros(reference.said(*slot, through)), *reference.admitted(*slot, through)
 

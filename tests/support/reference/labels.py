@@ -82,7 +82,9 @@ def united(counts: Counter, name_of: Callable[[str, str], str]) -> Counter:
         name = (what, where[0], name_of(*where)) if where else (what,)
         found[name] = max(found[name], count) if what.endswith("orders") else found[name] + count
     for what, *where in list(found):
-        if found[what.replace("refunded", "cancelled"), *where] and what.endswith("refunded_orders"):
+        if found[what.replace("refunded", "cancelled"), *where] and what.endswith(
+            "refunded_orders"
+        ):
             found[what, *where] = 0
     return found
 

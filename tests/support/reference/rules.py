@@ -72,9 +72,11 @@ def to_normal(text: str) -> str:
         said = normal
 
 
-def to_label(text: str) -> str:
-    """The label of a text, letter by letter."""
-    return _fitted(to_normal(text[:1000]), text)
+@lru_cache(10_000)
+def to_label(text: str | None) -> str:
+    """What an event says, letter by letter in normal form; "" when it says nothing."""
+    name = to_normal((text or "")[:1000])
+    return _fitted(name, text) if text and name else ""
 
 
 @lru_cache(10_000)
@@ -92,11 +94,6 @@ def _fitted(name: str, text: str) -> str:
     digested = text.encode(errors="surrogatepass") if len(text) > 1000 else whole
     begins = whole[:79].decode(errors="ignore").rstrip(f"_ {JOINERS}")
     return "_".join(filter(None, (begins, hashlib.sha256(digested).hexdigest()[:16])))
-
-
-def to_label(text: str | None) -> str:
-    """What an event says, in normal form; "" when it says nothing."""
-    return to_slug(text or "")
 
 
 @lru_cache(100_000)

@@ -66,7 +66,9 @@ def test_orders_of_a_pane_are_booked_even_when_the_next_arrival_closes_their_day
     fold, folded = fold_all(events, [T0, T0, T0 + 1, T0 + 60 * DAY_MS])
     assert folded.dead == []
     day = fold.source.markets["PK"].local_days.day_of(T0)
-    rows = {key: slot.row.numbers for key, slot in fold.source.take_touched_live(FOREVER_MS).items()}
+    rows = {
+        key: slot.row.numbers for key, slot in fold.source.take_touched_live(FOREVER_MS).items()
+    }
     assert rows[SlotKey("PK", DAY, day)][:3] == [2, 2, 200]
     assert rows[SlotKey("PK", LIVE, T0)][0] == 2
 

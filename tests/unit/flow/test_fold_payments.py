@@ -109,8 +109,12 @@ def test_each_kind_of_payment_counts_in_both_books(placed):
     assert (row[col.PAYMENTS], row[col.AMOUNT], row[col.FAILED]) == (1, 1, 1)
     assert (row[col.PAYMENT_REFUNDS], row[col.REFUND_AMOUNT]) == (1, 4)
     (day,) = fold.source.markets["PK"].days.values()
-    booked = [day.row.numbers[column] for column in (col.DAY_PAYMENTS, col.DAY_AMOUNT, col.DAY_FAILED)]
-    booked += [day.row.numbers[column] for column in (col.DAY_PAYMENT_REFUNDS, col.DAY_REFUND_AMOUNT)]
+    booked = [
+        day.row.numbers[column] for column in (col.DAY_PAYMENTS, col.DAY_AMOUNT, col.DAY_FAILED)
+    ]
+    booked += [
+        day.row.numbers[column] for column in (col.DAY_PAYMENT_REFUNDS, col.DAY_REFUND_AMOUNT)
+    ]
     assert booked == [1, 1, 1, 1, 4]
     assert day.row.numbers[col.UNPLACED_PAYMENTS] == (0 if placed else 1)
 

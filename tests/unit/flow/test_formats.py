@@ -34,7 +34,11 @@ from tests.support.events import T0, tuned
 from tests.support.publications import value
 
 RECORDS = {
-    "row": (PartialRecord(1, 9, PackedRow([1, 2], ["0books"], [[1, 0, 96, 108]])), encode_partial, decode_partial),
+    "row": (
+        PartialRecord(1, 9, PackedRow([1, 2], ["0books"], [[1, 0, 96, 108]])),
+        encode_partial,
+        decode_partial,
+    ),
     "mark": (MarkRecord(1, 9, {"PK": T0}, T0, T0), encode_partial, decode_mark),
     "checkpoint": (
         CheckpointRecord(1, "hash", "id", 1, 1, None, 1, 9, {"PK": T0}, [], []),
@@ -94,7 +98,9 @@ def test_a_record_of_an_older_format_is_refused_with_what_to_do(record, encode, 
         (OLDEST - 1, changed(written, v=OLDEST - 1)),
         (0, msgspec.msgpack.encode(unnumbered)),
     ):
-        with pytest.raises(OlderFormatError, match=f"of format {number}: an older.*raise `edition`"):
+        with pytest.raises(
+            OlderFormatError, match=f"of format {number}: an older.*raise `edition`"
+        ):
             decode(old)
 
 

@@ -37,7 +37,9 @@ def test_a_label_gets_its_columns_behind_all_others_when_it_is_named_first():
     assert len(row.numbers) == 39
     row.numbers[24:27] = [1, 2, 300]
     row.numbers[38] = 7
-    assert row.packed() == PackedRow([24, 1, 25, 2, 26, 300, 38, 7], ["0books", "1cod", "2books", "0"])
+    assert row.packed() == PackedRow(
+        [24, 1, 25, 2, 26, 300, 38, 7], ["0books", "1cod", "2books", "0"]
+    )
 
 
 def test_the_day_book_has_three_ledgers_twice_and_payments():

@@ -52,7 +52,9 @@ def test_labels_that_are_written_alike_or_mean_one_member_are_added():
 @pytest.mark.parametrize("label", ["", MORE, "never heard of", "other", "---", "Other!"])
 def test_what_no_definition_knows_is_other(label):
     assert members("live", [f"0{label}"], {24: 5}) == {("orders", "category", "other"): 5}
-    assert members("day", [f"1{label}"], {32 + 18: 5}) == {("payments", "payment_method", "other"): 5}
+    assert members("day", [f"1{label}"], {32 + 18: 5}) == {
+        ("payments", "payment_method", "other"): 5
+    }
 
 
 def test_an_order_of_two_labels_of_one_member_is_one_order_of_it():

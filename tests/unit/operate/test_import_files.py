@@ -109,7 +109,9 @@ def test_the_real_olist_data_is_imported_whole():
     categories = {line.category for event in placed for line in event.lines}
     assert unknown_labels(rules, "category", categories) == {"unknown"}
     assert unknown_labels(rules, "region", {event.region for event in placed}) == set()
-    assert unknown_labels(rules, "payment_method", {event.method for event in payments}) == {"not_defined"}
+    assert unknown_labels(rules, "payment_method", {event.method for event in payments}) == {
+        "not_defined"
+    }
 
 
 @pytest.mark.slow

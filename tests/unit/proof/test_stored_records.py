@@ -173,6 +173,7 @@ SOUND_IN_REDIS = {
     "shifts": {b"market:all": b'{"v":1}'},
     "suspicions": {b"market:all": b'{"v":1}'},
     "incidents": {b"PK-20261124T1002-down": b'{"v":1}'},
+    "others": {b"2026-11-24": b'{"v":1}'},
     "inputs": {
         b"orders-0": b'{"topic":"orders","partition":0,"first_ms":1,"last_ms":2,"records":3}'
     },
@@ -188,6 +189,7 @@ BROKEN_IN_REDIS = {
     "shifts": {b"market:all": b"nothing"},
     "suspicions": {b"market:all": b"1"},
     "incidents": {b"PK-20261124T1002-down": b"[]"},
+    "others": {b"2026-11-24": b"[]"},
     "inputs": {b"orders-0": b"[]"},
     "markets": {b"\xff"},
 }

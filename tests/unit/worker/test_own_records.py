@@ -79,7 +79,10 @@ NEVER_WRITTEN = [
 OF_CHECKPOINTS = [
     (b"orders|2|n|1", b"rubbish"),
     (b"\xff", checkpoint()),
-    (b"orders|2|n|1", checkpoint(rows=[("XX", LIVE, 5, PackedRow([0, 1]))])),  # a market that is none
+    (
+        b"orders|2|n|1",
+        checkpoint(rows=[("XX", LIVE, 5, PackedRow([0, 1]))]),
+    ),  # a market that is none
     (b"orders|2|n|1", checkpoint(rows=[("PK", LIVE, 5, [0, 1])])),
     *(
         (b"orders|2|n|1", checkpoint(rows=[("PK", LIVE, 5, PackedRow(*each))]))
