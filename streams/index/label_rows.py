@@ -127,7 +127,7 @@ class LabelRow:
         self.numbers.extend([0] * self.book.widths[dimension])
         return at
 
-    def note_set(self, part: int, items: Iterable[int], orders: int = 1) -> None:
+    def note_set(self, part: int, items: Iterable[int], count: int = 1) -> None:
         """Count orders that name all of these labels (``column << 2 | tag``), of one dimension.
 
         A set of one label is in its columns already. A set that finds no room is not kept: then it is
@@ -142,11 +142,11 @@ class LabelRow:
         if held is None:
             size = _SET_BYTES + _SET_ITEM_BYTES * len(key)
             if len(self.sets) >= SETS_MAX or excess >= SET_SIZE_MAX or size > self.room:
-                self.numbers[self.book.uncertain] += orders * excess
+                self.numbers[self.book.uncertain] += count * excess
                 return
             self.room -= size
             held = 0
-        self.sets[key] = held + orders
+        self.sets[key] = held + count
 
     def labels(self) -> Iterator[tuple[int, str, int]]:
         """Yield (dimension, label, first column) in the order in which the row met them."""

@@ -114,9 +114,9 @@ def places_of(claim: Claim) -> set[Place]:
 class Amount(NamedTuple):
     """What is taken from one place."""
 
-    orders: int = 0
-    units: int = 0
-    sales: int = 0
+    orders: int
+    units: int
+    sales: int
 
 
 Taken = dict[tuple[Place, str], Amount]
@@ -124,7 +124,7 @@ Taken = dict[tuple[Place, str], Amount]
 
 A place that any cancel touches is there, even if nothing is taken from it.
 """
-NOTHING = Amount()
+NOTHING = Amount(0, 0, 0)
 
 
 def cancelled_amounts(cancels: Sequence[Claim]) -> Taken:

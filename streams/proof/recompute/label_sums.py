@@ -140,7 +140,7 @@ class GrowingRow(LabelSums):
         """Return where a label counts that was named here before."""
         return place if place == WHOLE or place in self.labels else (place[0], MORE)
 
-    def name_set(self, dimension: str, items: Iterable[tuple[str, str]], orders: int = 1) -> None:
+    def name_set(self, dimension: str, items: Iterable[tuple[str, str]], count: int = 1) -> None:
         """Count orders that name several labels; without room, by how often too many they may count."""
         found = LabelSet(dimension, frozenset(items))
         size = len(found.items)
@@ -149,11 +149,11 @@ class GrowingRow(LabelSums):
         if found not in self.sets:
             after = self._bytes + 8 + 4 * (1 + size)
             if size > SET_LABELS_MOST or len(self.sets) == SETS_MOST or after > ROW_BYTES_MOST:
-                self.add(WHOLE, "", "uncertain", orders * (size - 1))
+                self.add(WHOLE, "", "uncertain", count * (size - 1))
                 return
             self._bytes = after
             self.sets[found] = 0
-        self.sets[found] += orders
+        self.sets[found] += count
 
 
 def differences(expected: LabelSums, found: LabelSums) -> Iterator[tuple[str, object, object]]:

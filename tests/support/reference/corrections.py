@@ -35,7 +35,7 @@ class Change:
 
     day: int
     part: str
-    """``corrected``, or ``waiting`` for what stands beside what counts."""
+    """corrected, or waiting for what stands beside what counts."""
     before: Counter
     after: Counter
 

@@ -16,7 +16,7 @@ CORRECTIONS = ("order.cancelled", "order.refunded")
 AGREEING, DOUBTED_PANES = 3, 32
 YEAR_2100_MS = 4_102_444_800_000
 Counts = Counter
-"""Sums by name: ("orders",) or ("units", "category", "books") or ("cancelled_sales", ...). By label there
+"""Sums by name: ("orders",) or ("units", "category", "books") or ("cancelled_sales", ..). By label there
 are label sets beside them: ("set", "placed", "category", (("books", "placed"), ("toys", "placed")))."""
 
 

@@ -23,7 +23,7 @@ class Limits:
 
 @dataclass
 class Room:
-    """The labels and label sets that one row has admitted, in order. What it refused, it refuses again."""
+    """The labels and label sets that a row has admitted, in order. What it refused, it refuses again."""
 
     limits: Limits
     labels_most: int
@@ -75,7 +75,7 @@ class Room:
 def united(counts: Counter, name_of: Callable[[str, str], str]) -> Counter:
     """The counts of ONE order by other names than its labels: (dimension, label) -> name.
 
-    It is one order of a name, whichever of its labels it names. Where it is cancelled, it is not refunded.
+    It is one order of a name, whichever of its labels it names. Where cancelled, it is not refunded.
     """
     found: Counter = Counter()
     for (what, *where), count in counts.items():

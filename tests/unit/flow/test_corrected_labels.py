@@ -66,7 +66,7 @@ def test_what_waits_has_its_labels_though_it_changes_nothing_else():
 
 
 def test_without_room_an_order_is_not_refunded_where_anything_of_it_was_cancelled(monkeypatch):
-    """Toys and shoes are one there: with toys cancelled, of another day before, shoes are not refunded."""
+    """Toys and shoes are one there: with toys cancelled of another day, shoes are not refunded."""
     monkeypatch.setattr("streams.flow.state.DAY_BOOK", DAY_BOOK._replace(labels_max=1))
     shop = Shop()
     day_before = rfc3339(START - DAY_MS)

@@ -1,4 +1,4 @@
-"""Label rows: which columns a label gets, what has room, and what is known of orders that name several."""
+"""Label rows: which columns a label gets, what has room, what is known of orders that name several."""
 
 from __future__ import annotations
 

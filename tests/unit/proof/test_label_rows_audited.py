@@ -287,7 +287,7 @@ def test_labels_without_room_are_cancelled_and_refunded_as_one():
 
 
 def test_a_label_that_was_cancelled_of_another_day_does_not_make_two_orders_of_those_without_room():
-    """Of ``boots`` the order was taken from another day, so here from ``more`` neither of its labels."""
+    """Of boots the order was taken from another day, so here from ``more`` neither of its labels."""
     log = [
         sent("e", "placed", lines("books")),
         sent("c1", "cancelled", lines("boots", sku="s"), TOMORROW, placed_at=rfc3339(TOMORROW)),
