@@ -22,7 +22,8 @@ from streams.index.label_text import ABSENT, MORE
 from streams.index.partials import Block, Layout, Row
 from streams.index.slugs import slug
 
-_KNOWN_MAX = 20_000
+_KNOWN_MAX = 60_000
+"""Labels remembered. Days of eight source partitions, of 4,096 labels each, are read every second."""
 
 
 class Ledgers(NamedTuple):
@@ -63,10 +64,9 @@ class MemberRows:
         self._aliases: tuple[dict[str, str], ...] = (
             {}, market.method_aliases, {}, market.channel_aliases,
         )  # fmt: skip
-        self._known: dict[tuple[int, str], int] = {}
-        self._undeclared: set[tuple[int, str]] = set()
-        """Those of the known labels that no member has."""
         self._names = members
+        self._known: dict[str, tuple[int, int, bool]] = {}
+        """Label as it is stored -> (dimension, number of its member, whether that one has it)."""
 
     def live(self, packed: PackedRow) -> Row:
         """Return the member row of a row of the live book."""
@@ -78,45 +78,53 @@ class MemberRows:
 
     def named(self, dimension: int, label: str) -> str | None:
         """Return the member that a label names; None where it is no member's, and so in `other`."""
-        at = self._index(dimension, label)
-        return None if (dimension, label) in self._undeclared else self._names[dimension][at]
+        stored = f"{dimension}{label}"
+        _, at, declared = self._known.get(stored) or self._learn(stored)
+        return self._names[dimension][at] if declared else None
 
     def _read(self, reading: _BookReading, packed: PackedRow) -> Row:
         """LookupError or ValueError for what its book cannot have written."""
-        book, blocks = reading.book, reading.blocks
-        places, at = [], book.totals
-        for text in packed.labels:
-            dimension = int(text[:1])
-            places.append((dimension, at, text[1:]))
-            at += book.widths[dimension]
-        numbers = col.from_wire(packed.numbers, at)
-        row = numbers[: book.totals] + [0] * (reading.width - book.totals)
+        end, widths, blocks = reading.book.totals, reading.book.widths, reading.blocks
+        ends: list[int] = [end]
+        shifts: list[int | None] = [0]
         columns: dict[int, int] = {}
-        for dimension, at, label in places:
-            if dimension >= len(blocks):
-                continue  # the day book has no members of it
-            block = blocks[dimension]
-            to = columns[at] = block.base + block.width * self._index(dimension, label)
-            for offset in range(block.width):
-                value = numbers[at + offset]
-                if value:
-                    row[to + offset] += value
+        for stored in packed.labels:
+            dimension, index, _ = self._known.get(stored) or self._learn(stored)
+            shift = None  # the day book has no members of its last dimensions
+            if dimension < len(blocks):
+                block = blocks[dimension]
+                to = columns[end] = block.base + block.width * index
+                shift = to - end
+            end += widths[dimension]
+            ends.append(end)
+            shifts.append(shift)
+        # The numbers are those that are not 0, in the order of their columns: a day of 4,096 labels has
+        # three of eighteen.
+        row = [0] * reading.width
+        begin = place = 0
+        pairs = iter(packed.numbers)
+        for each, value in zip(pairs, pairs, strict=True):
+            column = int(each)
+            while column >= ends[place]:
+                begin = ends[place]
+                place += 1
+            if column < begin:
+                raise ValueError(f"column {column} after column {begin}")
+            shift = shifts[place]
+            if shift is not None:
+                row[column + shift] += int(value)
         for orders, part, *items in packed.sets:
             _unite(row, orders, reading.parts[part], items, columns)
         return row
 
-    def _index(self, dimension: int, label: str) -> int:
-        """Return the number of the member that a label is of, in its dimension."""
-        found = self._known.get((dimension, label))
-        if found is None:
-            if len(self._known) >= _KNOWN_MAX:
-                self._known.clear()
-                self._undeclared.clear()
-            member = self._find(dimension, label)
-            if member is None:
-                self._undeclared.add((dimension, label))
-                member = len(self._indices[dimension]) - 1
-            found = self._known[dimension, label] = member
+    def _learn(self, stored: str) -> tuple[int, int, bool]:
+        dimension, label = int(stored[:1]), stored[1:]
+        if len(self._known) >= _KNOWN_MAX:
+            self._known.clear()
+        member = self._find(dimension, label)
+        other = len(self._indices[dimension]) - 1
+        found = (dimension, other if member is None else member, member is not None)
+        self._known[stored] = found
         return found
 
     def _find(self, dimension: int, label: str) -> int | None:
