@@ -17,7 +17,7 @@ from streams.flow.ids import ID_SEED
 from streams.flow.order_checks import overflows, placed_instant
 from streams.flow.refused_orders import placement_of, remember_mended, remember_refused
 from streams.flow.remembered import EARLY_NOTE, LATE_MAX, Note, hash_of, key_of
-from streams.flow.rows import PLACED_PART, add_order, add_placed, order_sums
+from streams.flow.rows import add_order, add_placed, order_sums
 from streams.flow.set_aside import (
     BAD_STAMP,
     OVERFLOW,
@@ -32,6 +32,7 @@ from streams.index import partials as col
 from streams.index.event_types import Ignored, IncompleteOrder, OrderEvent, Rejected
 from streams.index.events import decode_orders
 from streams.index.instants import parse_instant
+from streams.index.label_rows import PLACED_PART
 from streams.index.stamps import STAMPS_MS
 
 

@@ -23,13 +23,12 @@ from xxhash import xxh3_64_intdigest
 
 from streams.flow.ids import ID_SEED
 from streams.flow.remembered import REFUSED_BITS
-from streams.flow.rows import PLACED_PART as PLACED_PART_OF_ROWS
 from streams.flow.source_state import BOTH as BOTH_FLAGS
 from streams.flow.state import COUPONS_MAX, NEVER_MS
 from streams.index import partials as col
 from streams.index.event_types import EVENT_SUM_MAX, ID_BYTES_MAX
 from streams.index.events import DEPTH_MAX, RECORD_BYTES_MAX
-from streams.index.label_rows import item as label_item
+from streams.index import label_rows
 from streams.index.label_text import MORE
 from streams.index.shoppers import REGISTERS_LOG2, SHOPPER_SEED
 from streams.index.stamps import STAMPS_MS
@@ -83,8 +82,6 @@ cdef int ORDERS = col.ORDERS
 cdef int CHOSEN = col.CHOSEN
 cdef int PLACED_AT = col.PLACED_AT
 cdef object beyond = MORE
-cdef object item = label_item
-cdef int PLACED_PART = PLACED_PART_OF_ROWS
 cdef int SHOPPER_ORDERS = col.SHOPPER_ORDERS
 cdef int NEW_KNOWN = col.NEW_KNOWN
 cdef int NEW_SHOPPERS = col.NEW_SHOPPERS
@@ -814,6 +811,7 @@ cdef class LabelSets:
 
     cdef int16_t slots[LABEL_SLOTS]
     cdef list sets          # of each number: the labels' numbers as they lie in memory
+    cdef list names         # of each number: the labels
     cdef int count
 
     def __cinit__(self):
@@ -822,9 +820,10 @@ cdef class LabelSets:
     cdef void clear(self):
         memset(self.slots, 0, sizeof(self.slots))
         self.sets = [b""]
+        self.names = [frozenset()]
         self.count = 0
 
-    cdef int number(self, int* labels, int size) except -2:
+    cdef int number(self, int* labels, int size, list texts) except -2:
         """The number of a set of sorted labels, or -1 when there is no room for it."""
         cdef uint32_t mixed = 2166136261
         cdef Py_ssize_t length = size * sizeof(int)
@@ -846,6 +845,7 @@ cdef class LabelSets:
             return -1
         self.count += 1
         self.sets.append(PyBytes_FromStringAndSize(<const char*> labels, length))
+        self.names.append(frozenset([texts[labels[i]] for i in range(size)]))
         self.slots[mixed & (LABEL_SLOTS - 1)] = <int16_t> self.count
         return self.count
 
@@ -923,7 +923,8 @@ cdef class PaneSlot:
     """What the loop reads of a Pane."""
 
     cdef object pane
-    cdef object day                 # the pane's own; None until something is added to it in this call
+    cdef RowParts row
+    cdef RowParts day               # of the pane's own day; None until something is added to it in this call
     cdef object ids
     cdef list fresh                 # ids counted in this call, not in pane.order yet
     cdef uint32_t waiting[WAITING_MAX]      # shoppers counted in this call, not in pane.coupons yet
@@ -972,12 +973,46 @@ cdef inline int add3(list row, Py_ssize_t at, Cell* cell) except -1:
     return 0
 
 
-cdef inline int add_label(object row, int dimension, str label, int ledger, Cell* cell) except -1:
-    """Add a cell to a label of a row, which has a column for it from now on."""
-    cdef object at = (<dict> (<tuple> row.columns)[dimension]).get(label)
-    if at is None:
-        at = row.column(dimension, label)
-    return add3(<list> row.numbers, <Py_ssize_t> at + ledger, cell)
+cdef class RowParts:
+    """What the loop adds to of a LabelRow."""
+
+    cdef object row
+    cdef list numbers
+    cdef tuple columns
+    cdef dict placed
+
+    def __init__(self, row):
+        self.row = row
+        self.numbers = row.numbers
+        self.columns = row.columns
+        self.placed = row.placed
+
+    cdef inline Py_ssize_t column(self, int dimension, object label) except -1:
+        """First column of a label, which has one from now on, or that of MORE."""
+        cdef object at = (<dict> self.columns[dimension]).get(label)
+        if at is None:
+            at = self.row.column(dimension, label)
+        return at
+
+    cdef int add_set(self, object names, int64_t orders, int ledger) except -1:
+        """Count orders that name these categories, all of which were added before."""
+        cdef object held = self.placed.get(names)
+        cdef dict columns
+        cdef Py_ssize_t missing
+        if held is not None:
+            self.placed[names] = held + orders
+            return 0
+        columns = <dict> self.columns[CATEGORY]
+        if beyond in columns:
+            # The cells of labels that have no column of their own count an order once each.
+            missing = sum([label not in columns for label in names])
+            if missing > 1:
+                add(self.numbers, <Py_ssize_t> columns[beyond] + ledger, -orders * (missing - 1))
+        elif len(self.placed) + len(self.row.sets) >= label_rows.SETS_MAX:
+            add(self.numbers, self.row.book.uncertain, orders * (len(names) - 1))
+            return 0
+        self.row.note_placed(names, orders)
+        return 0
 
 
 cdef class PlainOrders:
@@ -1049,6 +1084,7 @@ cdef class PlainOrders:
             return -1
         slot = PaneSlot()
         slot.pane = pane
+        slot.row = RowParts(pane.row)
         slot.day = None
         slot.ids = pane.ids
         slot.fresh = []
@@ -1090,26 +1126,27 @@ cdef class PlainOrders:
             at = (at + 1) & (CELL_SLOTS - 1)
         return &self.cells[at]
 
-    cdef object day_row(self, PaneSlot slot):
-        """Row of the pane's own day, whose orders are all that this half folds.
+    cdef RowParts day_of(self, PaneSlot slot):
+        """The pane's own day, whose orders are all that this half folds.
 
-        The day is open: the grace of a pane is a day at most, that of a day one at least.
+        It is open: the grace of a pane is a day at most, that of a day one at least.
         """
-        cdef object state = slot.market.state
+        cdef object state, day
         if slot.day is None:
-            slot.day = state.days.get(slot.pane.day) or state.new_day(slot.pane.day)
-            if slot.day.flags != BOTH:
-                self.source.touch_day(state, slot.day)
-        return slot.day.row
+            state = slot.market.state
+            day = state.days.get(slot.pane.day) or state.new_day(slot.pane.day)
+            if day.flags != BOTH:
+                self.source.touch_day(state, day)
+            slot.day = RowParts(day.row)
+        return slot.day
 
     cdef int settle(self) except -1:
         """Add the sums of the cells to the panes and their days, and empty the cells."""
         cdef Cell* cell
         cdef PaneSlot slot
+        cdef RowParts row, day
         cdef uint64_t label
         cdef int i, kind
-        cdef object row
-        cdef list numbers
         cdef list texts = self.labels.texts
         for slot in self.panes:
             if slot.fresh:
@@ -1120,51 +1157,36 @@ cdef class PlainOrders:
         for i in range(self.used_count):
             cell = &self.cells[self.used[i]]
             slot = <PaneSlot> self.panes[(cell.key >> 12) & 0xFF]
-            row = slot.pane.row
-            numbers = <list> row.numbers
+            row = slot.row
             label = cell.key & 0xFFF
             kind = <int> (cell.key >> 24) & 0xFF
-            if kind == WHOLE:
-                if slot.pane.flags != BOTH:
-                    self.source.touch_pane(slot.market.state, slot.pane)
-                add3(numbers, ORDERS, cell)
-                add3(<list> self.day_row(slot).numbers, PLACED_AT, cell)
-            elif kind == SHOPPERS:
-                add(numbers, SHOPPER_ORDERS, cell.orders)
-                add(numbers, NEW_KNOWN, cell.units)
-                add(numbers, NEW_SHOPPERS, cell.sales)
-            elif kind == SET:
-                self.add_set(row, <int> label, cell.orders, 0)
-                self.add_set(self.day_row(slot), <int> label, cell.orders, PLACED_AT)
+            if kind == SHOPPERS:
+                add(row.numbers, SHOPPER_ORDERS, cell.orders)
+                add(row.numbers, NEW_KNOWN, cell.units)
+                add(row.numbers, NEW_SHOPPERS, cell.sales)
             else:
-                add_label(row, kind, <str> texts[label], 0, cell)
-                if kind == METHOD:
-                    add(numbers, CHOSEN, cell.orders)
-                if kind == CATEGORY or kind == METHOD:
-                    add_label(self.day_row(slot), kind, <str> texts[label], PLACED_AT, cell)
+                day = slot.day
+                if day is None:
+                    day = self.day_of(slot)
+                if kind == WHOLE:
+                    if slot.pane.flags != BOTH:
+                        self.source.touch_pane(slot.market.state, slot.pane)
+                    add3(row.numbers, ORDERS, cell)
+                    add3(day.numbers, PLACED_AT, cell)
+                elif kind == SET:
+                    row.add_set(self.sets.names[label], cell.orders, 0)
+                    day.add_set(self.sets.names[label], cell.orders, PLACED_AT)
                 else:
-                    row = self.day_row(slot)
-                    add(<list> row.numbers, <Py_ssize_t> row.column(kind, texts[label]), cell.orders)
+                    add3(row.numbers, row.column(kind, texts[label]), cell)
+                    if kind == METHOD:
+                        add(row.numbers, CHOSEN, cell.orders)
+                    if kind == CATEGORY or kind == METHOD:
+                        add3(day.numbers, day.column(kind, texts[label]) + PLACED_AT, cell)
+                    else:
+                        add(day.numbers, day.column(kind, texts[label]), cell.orders)
             cell.key = 0
             cell.orders = cell.units = cell.sales = 0
         self.used_count = 0
-        return 0
-
-    cdef int add_set(self, object row, int label_set, int64_t orders, int ledger) except -1:
-        """Count orders that name the labels of a set; all of these have their columns, or ``MORE``'s."""
-        cdef bytes held = <bytes> self.sets.sets[label_set]
-        cdef int* labels = <int*> PyBytes_AS_STRING(held)
-        cdef Py_ssize_t i, size = PyBytes_GET_SIZE(held) // sizeof(int)
-        cdef list texts = self.labels.texts
-        cdef dict columns = <dict> (<tuple> row.columns)[CATEGORY]
-        cdef set found = set()
-        for i in range(size):
-            column = columns.get(texts[labels[i]])
-            found.add(columns[beyond] if column is None else column)
-        if len(found) < size:
-            # The cells of labels that have no column of their own count an order once each.
-            add(<list> row.numbers, <Py_ssize_t> columns[beyond] + ledger, -orders * (size - len(found)))
-        row.note_set(PLACED_PART, map(item, found), orders)
         return 0
 
     cdef int leave(self) except -1:
@@ -1268,7 +1290,7 @@ cdef class PlainOrders:
             if i < order.lines or volume + units + sales > VOLUME_MAX:
                 break
             if names > 1:
-                label_set = self.sets.number(named, names)
+                label_set = self.sets.number(named, names, self.labels.texts)
                 if label_set < 0:
                     break
             if market.refused != NULL and order.order_id.at != NULL and (

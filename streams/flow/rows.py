@@ -9,10 +9,18 @@ from __future__ import annotations
 from streams.index import partials as col
 from streams.index.event_types import OrderEvent, PaymentEvent
 from streams.index.known_labels import KnownLabels
-from streams.index.label_rows import CATEGORY, CHANNEL, METHOD, REGION, LabelRow, item
+from streams.index.label_rows import (
+    CATEGORY,
+    CHANNEL,
+    METHOD,
+    PLACED_PART,
+    REGION,
+    LabelRow,
+    item,
+)
 
-PLACED_PART, LATE_PART, CORRECTED_PART, WAITING_PART = range(4)
-"""Parts of a row's orders of which label sets are kept: ``PLACED_PART`` alone in the live book."""
+LATE_PART, CORRECTED_PART, WAITING_PART = 1, 2, 3
+"""Parts of a day's orders of which label sets are kept, beside ``PLACED_PART``, which panes have too."""
 
 
 def order_sums(event: OrderEvent) -> tuple[int, int]:
@@ -62,15 +70,21 @@ def _add_categories(
 ) -> None:
     numbers = row.numbers
     seen: list[int] = []
+    named = set()
     for line in event.lines:
-        column = row.column(CATEGORY, labels.get(line.category))
+        label = labels.get(line.category)
+        named.add(label)
+        column = row.column(CATEGORY, label)
         at = column + ledger
         numbers[at + 1] += line.quantity
         numbers[at + 2] += line.quantity * line.unit_price_minor
         if column not in seen:
             seen.append(column)
             numbers[at] += 1
-    row.note_set(part, map(item, seen))
+    if part == PLACED_PART:
+        row.note_placed(frozenset(named))
+    else:
+        row.note_set(part, map(item, seen))
 
 
 def add_payment(

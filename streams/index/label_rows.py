@@ -29,6 +29,8 @@ SET_SIZE_MAX = 32
 """Labels of a set; an order that names more is counted in ``Book.uncertain``."""
 _SET_BYTES, _SET_ITEM_BYTES = 8, 4
 
+PLACED_PART = 0
+"""Part of a row's orders: those that were placed, in time. The others: ``flow/rows.py``."""
 PLACED, CANCELLED, REFUNDED = 0, 1, 2
 """What an order did to a label that it names: the tag of an item of a label set."""
 _TAG_BITS = 2
@@ -84,15 +86,18 @@ class PackedRow(msgspec.Struct, array_like=True):
 class LabelRow:
     """A row of one book. ``numbers`` is read and added to as it stands."""
 
-    __slots__ = ("book", "columns", "numbers", "room", "sets")
+    __slots__ = ("book", "columns", "numbers", "placed", "room", "sets")
 
     def __init__(self, book: Book) -> None:
         self.book = book
         self.numbers: list[int] = [0] * book.totals
         self.columns: tuple[dict[str, int], ...] = tuple({} for _ in book.widths)
         """Of each dimension: label -> its first column."""
+        self.placed: dict[frozenset[str], int] = {}
+        """Placed orders that name several categories, by these labels. A set of texts knows its hash,
+        and is one for all rows: half of a shop's orders may name several."""
         self.sets: dict[LabelSet, int] = {}
-        """Orders that name several labels of one dimension, by these labels."""
+        """Orders of the other parts that name several labels of one dimension, by these labels."""
         self.room = ROW_BYTES_MAX
         """Bytes that labels and label sets may still take."""
 
@@ -102,6 +107,7 @@ class LabelRow:
         return (
             self.numbers == other.numbers
             and self.columns == other.columns
+            and self.placed == other.placed
             and self.sets == other.sets
         )
 
@@ -127,26 +133,39 @@ class LabelRow:
         self.numbers.extend([0] * self.book.widths[dimension])
         return at
 
-    def note_set(self, part: int, items: Iterable[int], count: int = 1) -> None:
-        """Count orders that name all of these labels (``column << 2 | tag``), of one dimension.
+    def note_placed(self, labels: frozenset[str], count: int = 1) -> None:
+        """Count placed orders that name all of these categories, each of which was counted before.
 
         A set of one label is in its columns already. A set that finds no room is not kept: then it is
         known only by how much, at most, the orders of its labels exceed those of any union of them.
         """
-        members = sorted(items)
-        excess = len(members) - 1
-        if excess < 1:
+        held = self.placed.get(labels)
+        if held is not None:
+            self.placed[labels] = held + count
             return
-        key = (part, *members)
+        columns = self.columns[CATEGORY]
+        if MORE in columns:
+            labels = frozenset(label if label in columns else MORE for label in labels)
+            held = self.placed.get(labels)
+        if len(labels) > 1 and (held is not None or self._has_room(len(labels), count)):
+            self.placed[labels] = (held or 0) + count
+
+    def note_set(self, part: int, items: Iterable[int], count: int = 1) -> None:
+        """Count orders of another part that name these labels (``column << 2 | tag``)."""
+        key = (part, *sorted(items))
         held = self.sets.get(key)
-        if held is None:
-            size = _SET_BYTES + _SET_ITEM_BYTES * len(key)
-            if len(self.sets) >= SETS_MAX or excess >= SET_SIZE_MAX or size > self.room:
-                self.numbers[self.book.uncertain] += count * excess
-                return
-            self.room -= size
-            held = 0
-        self.sets[key] = held + count
+        if len(key) > 2 and (held is not None or self._has_room(len(key) - 1, count)):  # noqa: PLR2004
+            self.sets[key] = (held or 0) + count
+
+    def _has_room(self, labels: int, count: int) -> bool:
+        """Take the room of a new set of so many labels; without room, note what is not known of it."""
+        size = _SET_BYTES + _SET_ITEM_BYTES * (labels + 1)
+        full = len(self.placed) + len(self.sets) >= SETS_MAX
+        if full or labels > SET_SIZE_MAX or size > self.room:
+            self.numbers[self.book.uncertain] += count * (labels - 1)
+            return False
+        self.room -= size
+        return True
 
     def labels(self) -> Iterator[tuple[int, str, int]]:
         """Yield (dimension, label, first column) in the order in which the row met them."""
@@ -160,10 +179,15 @@ class LabelRow:
 
     def packed(self) -> PackedRow:
         """Return the row as it is stored."""
+        columns = self.columns[CATEGORY]
+        placed = [
+            [orders, PLACED_PART, *sorted(item(columns[label]) for label in labels)]
+            for labels, orders in self.placed.items()
+        ]
         return PackedRow(
             col.to_wire(self.numbers),
             [f"{dimension}{label}" for dimension, label, _ in self.labels()],
-            [[orders, *key] for key, orders in self.sets.items()],
+            placed + [[orders, *key] for key, orders in self.sets.items()],
         )
 
 
@@ -178,15 +202,21 @@ def unpacked(book: Book, packed: PackedRow) -> LabelRow:
             row.room -= LABEL_BYTES + len(label.encode())
         row._append(dimension, label)  # noqa: SLF001 - of this class
     row.numbers = col.from_wire(packed.numbers, len(row.numbers))
-    dimensions = {at: each for each, found in enumerate(row.columns) for at in found.values()}
+    labels = {at: (each, of) for each, found in enumerate(row.columns) for of, at in found.items()}
     for orders, part, *items in packed.sets:
         key, columns = (part, *items), [each >> _TAG_BITS for each in items]
         known = key not in row.sets and part in range(book.parts)
-        one = len({dimensions[column] for column in columns}) == 1 and len(columns) > 1
+        one = len({labels[column][0] for column in columns}) == 1 and len(columns) > 1
         if not known or not one or columns != sorted(set(columns)):
             raise ValueError(f"no label set of this row, or one twice: {key}")
         row.room -= _SET_BYTES + _SET_ITEM_BYTES * len(key)
-        row.sets[key] = orders
+        if part != PLACED_PART:
+            row.sets[key] = orders
+            continue
+        names = frozenset(labels[column][1] for column in columns)
+        if names in row.placed or items != [item(column) for column in columns]:
+            raise ValueError(f"no label set of placed orders, or one twice: {key}")
+        row.placed[names] = orders
     return row
 
 

@@ -13,7 +13,14 @@ from typing import NamedTuple
 
 from streams.index import partials as col
 from streams.index.identifiers import DIMENSIONS
-from streams.index.label_rows import CATEGORY, DAY_BOOK, METHOD, PackedRow, column_and_tag
+from streams.index.label_rows import (
+    CATEGORY,
+    DAY_BOOK,
+    METHOD,
+    PLACED_PART,
+    PackedRow,
+    column_and_tag,
+)
 from streams.index.label_text import ABSENT, MORE
 from streams.index.member_rows import MemberRows
 from streams.index.methodology import OTHER
@@ -21,7 +28,7 @@ from streams.index.methodology import OTHER
 ORDERS, PAYMENTS = "orders", "payments"
 LARGEST_MAX = 10
 """Undeclared labels that are named; of the others the number is known."""
-_PLACED_PART = 0
+
 _METHOD = str(METHOD)
 _WIDTHS = {str(dimension): width for dimension, width in enumerate(DAY_BOOK.widths)}
 _CAPTURED_AT, _FAILED_AT = col.DAY_METHOD_PAYMENTS_AT, col.DAY_METHOD_PAYMENTS_AT + 2
@@ -97,7 +104,7 @@ class _Counts:
                     self.tried[text] = self.tried.get(text, 0) + tried
         texts = dict(zip(columns, row.labels, strict=False)) if row.sets else {}
         for orders, part, *items in row.sets:
-            if part == _PLACED_PART:
+            if part == PLACED_PART:
                 key = tuple(texts[column] for column, _ in map(column_and_tag, items))
                 self.sets[key] = self.sets.get(key, 0) + orders
 

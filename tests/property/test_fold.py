@@ -10,7 +10,7 @@ from streams.flow.chain import Identity
 from streams.flow.chunk import SourcePartition
 from streams.flow.fold import SourceFold
 from streams.flow.remembered import hash_of
-from streams.flow.rows import PLACED_PART, add_order, add_payment, add_placed
+from streams.flow.rows import add_order, add_payment, add_placed
 from streams.flow.source import SourceLevel
 from streams.flow.source_state import SourceState
 from streams.flow.state import CHECKPOINT, DAY, FOREVER_MS, LIVE
@@ -18,7 +18,7 @@ from streams.flow.wire import decode_mark, decode_partial, parse_key
 from streams.index.event_types import OrderEvent, PaymentEvent
 from streams.index.events import decode_orders, decode_payments
 from streams.index.known_labels import KnownLabels
-from streams.index.label_rows import DAY_BOOK, LIVE_BOOK, LabelRow
+from streams.index.label_rows import DAY_BOOK, LIVE_BOOK, PLACED_PART, LabelRow
 from streams.index.panes import rfc3339
 from streams.index.partials import PLACED_AT
 from tests.support.by_name import expected_row, said_row, without_zeros

@@ -117,7 +117,10 @@ def expected_row(
     reference: SourceReference, slot: tuple, through: int
 ) -> tuple[Counter, list, list]:
     """What ``said_row`` is of the reference's slot."""
-    return without_zeros(reference.said(*slot, through)), *reference.admitted(*slot, through)
+    labels, sets = reference.admitted(*slot, through)
+    # A stored row has the sets of placed orders first.
+    sets = sorted(sets, key=lambda found: found[1] != _PARTS[0])
+    return without_zeros(reference.said(*slot, through)), labels, sets
 
 
 def named(layout: Layout, book: str, row: Row, sketch: bytes = b"") -> Counter:
