@@ -15,7 +15,9 @@ is missing, and nothing but the speed changes.
 from cpython.array cimport array, extend_buffer
 from cpython.bytearray cimport PyByteArray_AS_STRING
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from cpython.set cimport PySet_Add, PySet_Contains
+from cpython.dict cimport PyDict_GetItemWithError
+from cpython.object cimport PyObject
+from cpython.set cimport PySet_Add, PySet_Contains, PySet_GET_SIZE
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memmove, memset
 
@@ -980,9 +982,11 @@ cdef class RowParts:
     cdef list numbers
     cdef tuple columns
     cdef dict placed
+    cdef Py_ssize_t uncertain       # column of what is not known of the sets without room; 0: not full yet
 
     def __init__(self, row):
         self.row = row
+        self.uncertain = 0
         self.numbers = row.numbers
         self.columns = row.columns
         self.placed = row.placed
@@ -996,11 +1000,11 @@ cdef class RowParts:
 
     cdef int add_set(self, object names, int64_t orders, int ledger) except -1:
         """Count orders that name these categories, all of which were added before."""
-        cdef object held = self.placed.get(names)
+        cdef PyObject* held = PyDict_GetItemWithError(self.placed, names)
         cdef dict columns
         cdef Py_ssize_t missing
-        if held is not None:
-            self.placed[names] = held + orders
+        if held != NULL:
+            self.placed[names] = <object> held + orders
             return 0
         columns = <dict> self.columns[CATEGORY]
         if beyond in columns:
@@ -1008,9 +1012,12 @@ cdef class RowParts:
             missing = sum([label not in columns for label in names])
             if missing > 1:
                 add(self.numbers, <Py_ssize_t> columns[beyond] + ledger, -orders * (missing - 1))
-        elif len(self.placed) + len(self.row.sets) >= label_rows.SETS_MAX:
-            add(self.numbers, self.row.book.uncertain, orders * (len(names) - 1))
-            return 0
+        else:
+            if not self.uncertain and len(self.placed) + len(self.row.sets) >= label_rows.SETS_MAX:
+                self.uncertain = self.row.book.uncertain
+            if self.uncertain:
+                add(self.numbers, self.uncertain, orders * (PySet_GET_SIZE(names) - 1))
+                return 0
         self.row.note_placed(names, orders)
         return 0
 
