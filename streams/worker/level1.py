@@ -385,7 +385,8 @@ class SourceRunner:
             flush = level.flush()
             self._flushing = True
             outbox, partition = self._parts.outbox, self.sp.partition
-            written = outbox.put(self._changelog, partition, flush.key, flush.value)
+            records = [*flush.parts, (flush.key, flush.value)]
+            written = outbox.put_all(self._changelog, partition, records)
             rows, self._rows = self._rows, {}
             self._full.clear()
             self._room.set()

@@ -112,9 +112,8 @@ async def tamper(installed, topic, chosen, change):
 def change_row(type_):
     def change(value):
         record = msgspec.msgpack.decode(value, type=type_)
-        row = record.row
-        if type_ is not MergedRecord:
-            row = next(packed.numbers for *_, packed in record.rows if packed.numbers)
+        rows = [record.row] if type_ is MergedRecord else [each.numbers for *_, each in record.rows]
+        row = next(each for each in rows if each)
         row[1] += 1
         return msgspec.msgpack.encode(record)
 

@@ -59,6 +59,7 @@ def draw(seed: int, on: Collection[str] = ()) -> Schedule:
         import_goes_live=leaps.random() < 0.3,
         stray_clocks=random.Random(f"stray {seed}").random() < 0.2,
         few_labels=random.Random(f"labels {seed}").random() < 0.4,
+        small_records=random.Random(f"records {seed}").random() < 0.3,
         learns=seed % LEARNS_EACH == 0,
     )
     weights = {
@@ -174,15 +175,21 @@ def _none(*_: object, **__: object) -> list:
     return []
 
 
+_SMALL_BYTES = 200
+"""A record holds one or two rows then."""
+
+
 @contextmanager
 def _room_for(config: Config) -> Iterator[None]:
-    """Let rows have room for as many labels as the oracle thinks."""
+    """Let rows have room for as many labels as the oracle thinks, and records for few rows."""
     limits = limits_of(config)
     with ExitStack() as stack:
         for module in (chain, state):
             for name, most in (("LIVE_BOOK", limits.pane_labels), ("DAY_BOOK", limits.day_labels)):
                 book = getattr(label_rows, name)._replace(labels_max=most)
                 stack.enter_context(patch.object(module, name, book))
+        if config.small_records:
+            stack.enter_context(patch.object(chain, "RECORD_BYTES_MAX", _SMALL_BYTES))
         yield
 
 

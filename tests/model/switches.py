@@ -64,6 +64,14 @@ def _chain_by_seq(records: dict) -> list[str]:
     return []
 
 
+def _ending_anywhere(best_chain: Callable) -> Callable:
+    def best(records: dict) -> list[str]:
+        replace = msgspec.structs.replace
+        return best_chain({key: replace(each, part=False) for key, each in records.items()})
+
+    return best
+
+
 def _delete_all_foreign(self, retired) -> list[bytes]:
     gone = [entry.key for entry in retired] + list(self._foreign)
     self._foreign.clear()
@@ -295,6 +303,11 @@ SWITCHES = [
         "previous not checked",
         "exactness rule 3, sequence V3",
         patch.object(chain, "_best_chain", _chain_by_seq),
+    ),
+    Switch(
+        "a chain may end within a flush",
+        "exactness rule 3",
+        _wrapped(chain, "_best_chain", _ending_anywhere),
     ),
     Switch(
         "writer left out of checkpoint keys",

@@ -376,6 +376,7 @@ class Level1(Worker):
         self.rows += [self._partial(send) for send in days]
         flush = level.flush()
         self.flushing = True
+        self.rows += [self.put(table, *part) for part in flush.parts]
         early = self.off("delete_early")
         if early:
             self._delete(flush.delete_keys)

@@ -87,6 +87,8 @@ class Config:
     """The clock of the broker that leads the partials runs ahead, and operators set ``as_of`` back."""
     few_labels: bool = False
     """Rows have room for few labels, and orders name several and new ones."""
+    small_records: bool = False
+    """Checkpoint records hold so little that most flushes take several."""
     learns: bool = True
     """Whether level 2 learns expectations: six times the work of all the rest."""
 

@@ -83,7 +83,8 @@ class CheckpointLog:
             return
         self.unreadable.replace(key_text(stored.key))
         self._records[stored.key] = (record, stored.where)
-        self.through = max(self.through, record.through)
+        if not record.part:
+            self.through = max(self.through, record.through)
 
     def chain(self, sp: SourcePartition) -> CheckpointChain:
         """Return the complete chain with the largest ``through``, or an empty chain if there is none."""
@@ -165,6 +166,8 @@ def _complete_path(records: Mapping[str, tuple[CheckpointRecord, str]]) -> list[
         records, key=lambda key: (records[key][0].through, records[key][0].seq, key), reverse=True
     )
     for head in heads:
+        if records[head][0].part:
+            continue
         path = [head]
         wanted = records[head][0].n
         while len(path) < wanted:

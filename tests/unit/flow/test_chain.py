@@ -32,6 +32,10 @@ class Owner:
         self.folding = SourceFold(self.chain.source)
         self.recovered = self.chain.recover(dict(table))
 
+    @property
+    def panes(self) -> list:
+        return list(self.chain.source.markets["PK"].panes.values())
+
     def fold(self, *events: tuple[dict, int]) -> None:
         values = [json.dumps(event).encode() for event, _ in events]
         first = self.chain.source.through + 1
@@ -44,7 +48,7 @@ class Owner:
         self.chain.source.take_touched_live(FOREVER_MS)
         self.chain.source.take_touched_days()
         flush = self.chain.flush()
-        self.table[flush.key] = flush.value
+        self.table |= dict([*flush.parts, (flush.key, flush.value)])
         if deletes:
             for key in flush.delete_keys:
                 self.table.pop(key, None)
@@ -117,6 +121,34 @@ def test_no_record_is_larger_than_a_record_may_be(monkeypatch, quantity):
         flush = owner.flush()
         assert len(flush.value) <= 12_000, flushes
     assert Owner(dict(owner.table), "w2").chain.source.through == number - 1
+
+
+def test_a_flush_that_one_record_cannot_hold_is_durable_with_its_last_part(monkeypatch):
+    """Twenty panes full of labels took 2.4 MB: no broker takes such a record, and no worker went on."""
+    monkeypatch.setattr(module, "RECORD_BYTES_MAX", 2_000)
+    owner = Owner({})
+    owner.fold((order("first", T0), T0))
+    owner.flush()
+    before = dict(owner.table)
+    for number in range(60):
+        at_ms = T0 + number % 6 * PANE
+        lines = [(f"a label said for the {number}th time", 1, 100)]
+        owner.fold((order(f"e{number}", at_ms, lines=lines), T0))
+    flush = owner.flush()
+    records = [*flush.parts, (flush.key, flush.value)]
+    assert len(flush.parts) >= 2
+    largest_row = max(len(msgspec.msgpack.encode(pane.row.packed())) for pane in owner.panes)
+    beside = 500  # what is in each record beside slots
+    assert all(len(value) <= 2_000 + largest_row + beside for _, value in records)
+    for landed in range(len(records)):
+        cut = Owner(before | dict(records[:landed]), "w2")
+        assert (cut.chain.source.through, cut.chain.source.held_ids) == (0, 1), "none of it"
+        cut.fold((order("g", T0), T0))
+        cut.flush()  # the chain goes on beside the parts that nobody ends
+        assert Owner(dict(cut.table), "w3").chain.source.through == 1
+    whole = Owner(before | dict(records), "w2")
+    assert (whole.chain.source.through, whole.chain.source.held_ids) == (60, 61)
+    assert [pane.row for pane in whole.panes] == [pane.row for pane in owner.panes]
 
 
 def test_foreign_records_are_deleted_once_the_own_chain_has_passed_them():
