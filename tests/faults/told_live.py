@@ -45,7 +45,9 @@ LASTS_S = 360
 """How long a stop and a jump last: longer than it may take to be told."""
 APART_S = 7
 """Stops begin so many seconds after each other, so at different places of a minute."""
-SETTLE_S, FIRST_S, BETWEEN_S = 120, 60, 480
+SETTLE_S, FIRST_S, BETWEEN_S = 120, 900, 480
+"""Shops that begin anew have no orders behind them that are paid now: for some minutes payments are half
+of what is usual, and the page is right to say so. Nothing is planted until then."""
 JUMPS_FIRST_S = -(APART_S * len(MARKETS) + LASTS_S + BETWEEN_S) + FIRST_S
 CAUGHT_UP_MS = 15_000
 TOPPED_UP_MS = 20_000
