@@ -29,8 +29,9 @@ _LEARNABLE = (MARKET, CATEGORY, REGION, CHANNEL, METHOD)
 class PagedShift(NamedTuple):
     """A shift that goes on, as an answer may be about it. ``start_ms``: its estimated beginning.
 
-    ``stopped_ms``: since when its incident is an outage; 0: it is none. ``known_ms``: since when it can
-    be known what it is. An answer that was given before is about something else.
+    ``stopped_ms``: since when the series that leads its incident has stopped; 0: it has not.
+    ``known_ms``: since when it can be known what it is. An answer that was given before is about
+    something else.
     """
 
     incident: str

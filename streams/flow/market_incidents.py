@@ -7,13 +7,14 @@ names. The ledger says how large an incident is: once a minute while it goes on,
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from itertools import groupby
 from operator import attrgetter
 
 import msgspec
 
 from streams.flow.shift_watch import FINAL, LIVE, ActiveShift, FoundShift, SeriesStatus
-from streams.index.incident_measures import STOPPED_RATIO, SpanSums, measure
+from streams.index.incident_measures import STOPPED_RATIO, Recent, SpanSums, measure
 from streams.index.incidents import (
     Ended,
     Incident,
@@ -25,6 +26,7 @@ from streams.index.incidents import (
 )
 from streams.index.panes import MINUTE_MS, of_minute
 from streams.index.shift_ratio import RatioInterval
+from streams.index.shift_series import PAYMENT_FAILURE
 
 
 class MarketIncidents:
@@ -165,9 +167,11 @@ def _in_floats(interval: RatioInterval) -> RatioInterval:
 
 
 def _measure(incident: Incident, until: int, sums: SpanSums) -> None:
+    last = min(until, incident.over_ms // MINUTE_MS) if incident.over_ms else until
+    sums = cache(sums)
+    _judge(incident, last, sums)
     lead = incident.lead
     first = lead.start_ms // MINUTE_MS
-    last = min(until, incident.over_ms // MINUTE_MS) if incident.over_ms else until
     incident.measures = measure(
         (lead.dimension, lead.member),
         lead.direction,
@@ -176,7 +180,27 @@ def _measure(incident: Incident, until: int, sums: SpanSums) -> None:
         frozenset((shift.dimension, shift.member) for shift in incident.shifts),
         sums,
     )
-    if lead.direction < 0 and incident.measures.stopped and not incident.stopped:
-        at_once = lead.interval.ratio <= STOPPED_RATIO
-        incident.stopped = True
-        incident.stopped_ms = lead.start_ms if at_once else incident.measures.until_ms
+
+
+def _judge(incident: Incident, until: int, sums: SpanSums) -> None:
+    """Note which of the shifts that go on have all but stopped; of what is over, whether its lead had.
+
+    Each shift keeps its own, whichever leads: a category that stopped has stopped no market.
+    """
+    recent = Recent(until, sums)
+    judged = [shift for shift in incident.shifts if not shift.over_ms] or [incident.lead]
+    judged.sort(key=lambda shift: not shift.of_market)
+    market_ms = judged[0].stopped_ms if judged[0].of_market else 0
+    for shift in judged:
+        # Failed payments that stop are no outage: nothing is wrong with them.
+        if shift.direction > 0 or shift.stopped_ms or shift.dimension == PAYMENT_FAILURE:
+            continue
+        if not recent.stopped((shift.dimension, shift.member), shift.start_ms // MINUTE_MS):
+            continue
+        at_once = shift.interval.ratio <= STOPPED_RATIO
+        shift.stopped_ms = shift.start_ms if at_once else until * MINUTE_MS
+        if shift.of_market:
+            market_ms = shift.stopped_ms
+        elif market_ms:
+            # Its market's stop explains it, so whoever answered that knew of it (decision 0280).
+            shift.stopped_ms = min(shift.stopped_ms, max(shift.start_ms, market_ms))

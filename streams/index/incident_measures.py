@@ -97,10 +97,7 @@ class Measures(msgspec.Struct, frozen=True):
     @property
     def stopped(self) -> bool:
         """True when the leading series has all but stopped."""
-        now = self.now
-        return now is not None and (
-            now.expected >= STOPPED_EXPECTED_MIN and now.ratio <= STOPPED_RATIO
-        )
+        return self.now is not None and _stopped(self.now.observed, self.now.expected)
 
     def is_back(self, shifted: RatioInterval) -> bool:
         """True when "now" is about what is expected again, though the end is not confirmed.
@@ -118,6 +115,40 @@ class Measures(msgspec.Struct, frozen=True):
         return apart and now.observed > 0 and now.lower <= 1 <= now.upper
 
 
+class Recent:
+    """Counts of "now" of many series; each span is read once."""
+
+    def __init__(self, until: int, sums: SpanSums) -> None:
+        """``until``: the minute after the last."""
+        self._until = until
+        self._sums = sums
+        self._spans: dict[int, dict[tuple[str, str], SeriesSums]] = {}
+
+    def now(self, series: tuple[str, str], first: int) -> tuple[int, SeriesSums]:
+        """Return (minutes, counts) of a series whose shift began in minute ``first``."""
+        for longest in NOW_MINUTES:
+            minutes = max(1, min(longest, self._until - first))
+            own = self._span(minutes)[series]
+            if own.expected >= NOW_EXPECTED_MIN or minutes < longest:
+                break
+        return minutes, own
+
+    def stopped(self, series: tuple[str, str], first: int) -> bool:
+        """True when a series has all but stopped."""
+        _, own = self.now(series, first)
+        return _stopped(own.observed, own.expected)
+
+    def _span(self, minutes: int) -> dict[tuple[str, str], SeriesSums]:
+        if minutes not in self._spans:
+            sums = self._sums(self._until - minutes, self._until)
+            self._spans[minutes] = {(each.dimension, each.member): each for each in sums}
+        return self._spans[minutes]
+
+
+def _stopped(observed: float, expected: float) -> bool:
+    return expected >= STOPPED_EXPECTED_MIN and observed <= STOPPED_RATIO * expected
+
+
 def measure(
     lead: tuple[str, str],
     direction: int,
@@ -133,7 +164,7 @@ def measure(
     """
     first, until = span
     since = sums(first, until)
-    minutes, own_now = _now(lead, first, until, sums)
+    minutes, own_now = Recent(until, sums).now(lead, first)
     of_market = lead[0] == MARKET
     return Measures(
         until_ms=until * MINUTE_MS,
@@ -147,15 +178,6 @@ def measure(
 
 def _own(lead: tuple[str, str], sums: Sequence[SeriesSums]) -> SeriesSums:
     return next(each for each in sums if (each.dimension, each.member) == lead)
-
-
-def _now(lead: tuple[str, str], first: int, until: int, sums: SpanSums) -> tuple[int, SeriesSums]:
-    for longest in NOW_MINUTES:
-        minutes = max(1, min(longest, until - first))
-        own = _own(lead, sums(until - minutes, until))
-        if own.expected >= NOW_EXPECTED_MIN or minutes < longest:
-            break
-    return minutes, own
 
 
 def _interval(own: SeriesSums) -> RatioInterval | None:

@@ -65,6 +65,8 @@ class IncidentShift(msgspec.Struct):
     """True when it was found live and later events took it back: final minutes do not show it."""
     repaged: bool = False
     """True once it was paged again under another number: start and clock are those of the first page."""
+    stopped_ms: int = 0
+    """Since when its series had all but stopped: since it began, or since that was seen. 0: never."""
 
     @property
     def name(self) -> ShiftName:
@@ -94,10 +96,6 @@ class Incident(msgspec.Struct):
     over_ms: int = 0
     left_out: int = 0
     """Shifts that it had and that are not kept any more."""
-    stopped: bool = False
-    """True once the leading series had all but stopped: the incident is an outage for good."""
-    stopped_ms: int = 0
-    """Since when it is an outage: since it began, or when it was first seen to be one."""
     measures: Measures | None = None
     """How large it is; of an incident that is over, as it was at its end."""
 
@@ -112,6 +110,11 @@ class Incident(msgspec.Struct):
         )
 
     @property
+    def stopped_ms(self) -> int:
+        """Since when it is an outage: one whose leading series had all but stopped. 0: it is none."""
+        return self.lead.stopped_ms
+
+    @property
     def kind(self) -> Kind:
         """What happened to the leading series."""
         lead = self.lead
@@ -119,7 +122,7 @@ class Incident(msgspec.Struct):
             return "drift"
         if lead.direction > 0:
             return "jump"
-        return "outage" if self.stopped else "drop"
+        return "outage" if lead.stopped_ms else "drop"
 
     @property
     def state(self) -> State:
@@ -250,12 +253,9 @@ def _close(
 ) -> None:
     """Close the shifts that go on no more, and whose end nothing has found."""
     for incident in incidents:
-        lead = incident.lead
         for shift in incident.shifts:
             if not shift.over_ms and shift.name not in going:
                 shift.over_ms, shift.withdrawn = now_ms, not confirmed(shift.name)
-        if incident.lead is not lead:  # the stop of a shift that never was is not the next one's
-            incident.stopped, incident.stopped_ms = False, 0
 
 
 def _place(market: str, incidents: list[Incident], shift: IncidentShift, now_ms: int) -> None:
