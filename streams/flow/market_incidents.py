@@ -14,7 +14,7 @@ from operator import attrgetter
 import msgspec
 
 from streams.flow.shift_watch import FINAL, LIVE, ActiveShift, FoundShift, SeriesStatus
-from streams.index.incident_measures import STOPPED_RATIO, Recent, SpanSums, measure
+from streams.index.incident_measures import STOPPED_RATIO, Measures, Recent, SpanSums, measure
 from streams.index.incidents import (
     Ended,
     Incident,
@@ -26,7 +26,6 @@ from streams.index.incidents import (
 )
 from streams.index.panes import MINUTE_MS, of_minute
 from streams.index.shift_ratio import RatioInterval
-from streams.index.shift_series import PAYMENT_FAILURE
 
 
 class MarketIncidents:
@@ -74,7 +73,7 @@ class MarketIncidents:
         owner would not find it again. ``confirmed``: whether final minutes have given a shift.
         """
         found, self._found = self._found, []
-        before = _heads(self.kept)
+        before, led_by = _heads(self.kept), _leads(self.kept)
         for at, each in groupby((one for one in found if one.phase == FINAL), attrgetter("at")):
             paged, ended = _events(each)
             self.kept = fold_final(self._market, self.kept, paged, ended, of_minute(at))
@@ -82,11 +81,12 @@ class MarketIncidents:
             active = [shift for status in statuses if (shift := _going(status)) is not None]
             _, ended = _events(one for one in found if one.phase == LIVE)
             self.kept = fold(self._market, self.kept, active, ended, until * MINUTE_MS, confirmed)
-        after = _heads(self.kept)
+        after, leads = _heads(self.kept), _leads(self.kept)
         due = [
             incident
             for incident in self.kept
             if after[incident.id] != before.get(incident.id)
+            or leads[incident.id] != led_by.get(incident.id)  # its size is of the series that leads
             or (statuses is not None and not incident.over_ms and until != self._until)
         ]
         if statuses is None:
@@ -129,6 +129,11 @@ def _heads(incidents: Sequence[Incident]) -> dict[str, tuple[int, int, tuple[Shi
     }
 
 
+def _leads(incidents: Sequence[Incident]) -> dict[str, ShiftName]:
+    """Shift that leads each incident, by id."""
+    return {incident.id: incident.lead.name for incident in incidents}
+
+
 def _events(found: Iterable[FoundShift]) -> tuple[list[IncidentShift], dict[ShiftName, Ended]]:
     """(shifts that were found, shifts whose end was found) of what the detectors found."""
     paged: list[IncidentShift] = []
@@ -167,35 +172,51 @@ def _in_floats(interval: RatioInterval) -> RatioInterval:
 
 
 def _measure(incident: Incident, until: int, sums: SpanSums) -> None:
-    last = min(until, incident.over_ms // MINUTE_MS) if incident.over_ms else until
     sums = cache(sums)
-    _judge(incident, last, sums)
-    lead = incident.lead
-    first = lead.start_ms // MINUTE_MS
-    incident.measures = measure(
-        (lead.dimension, lead.member),
-        lead.direction,
-        lead.interval,
+    _judge(incident, until, sums)
+    lead, whole, kept = incident.lead, incident.whole, incident.market_measures
+    if whole is not None and whole.over_ms:
+        # The minutes of its market may be forgotten by the time the last member is back.
+        if kept is None or kept.until_ms != _last(whole, until) * MINUTE_MS:
+            kept = _measures(incident, whole, until, sums)
+        incident.market_measures = kept
+    incident.measures = kept if kept and lead is whole else _measures(incident, lead, until, sums)
+
+
+def _measures(incident: Incident, shift: IncidentShift, until: int, sums: SpanSums) -> Measures:
+    first, last = shift.start_ms // MINUTE_MS, _last(shift, until)
+    return measure(
+        (shift.dimension, shift.member),
+        shift.direction,
+        shift.interval,
         (first, max(last, first + 1)),
-        frozenset((shift.dimension, shift.member) for shift in incident.shifts),
+        frozenset((each.dimension, each.member) for each in incident.shifts),
         sums,
     )
 
 
+def _last(shift: IncidentShift, until: int) -> int:
+    return min(until, shift.over_ms // MINUTE_MS) if shift.over_ms else until
+
+
 def _judge(incident: Incident, until: int, sums: SpanSums) -> None:
-    """Note which of the shifts that go on have all but stopped; of what is over, whether its lead had.
+    """Note which of the shifts that go on have all but stopped, and which look as expected again.
+
+    Of an incident that is over, note whether its lead had stopped.
 
     Each shift keeps its own, whichever leads: a category that stopped has stopped no market.
     """
-    recent = Recent(until, sums)
     judged = [shift for shift in incident.shifts if not shift.over_ms] or [incident.lead]
+    until = _last(judged[0], until)
+    recent = Recent(until, sums)
     judged.sort(key=lambda shift: not shift.of_market)
     market_ms = judged[0].stopped_ms if judged[0].of_market else 0
     for shift in judged:
-        # Failed payments that stop are no outage: nothing is wrong with them.
-        if shift.direction > 0 or shift.stopped_ms or shift.dimension == PAYMENT_FAILURE:
+        series, first = (shift.dimension, shift.member), shift.start_ms // MINUTE_MS
+        shift.back = not shift.over_ms and recent.back(series, first, shift.interval)
+        if shift.direction > 0 or shift.stopped_ms or shift.good_news:
             continue
-        if not recent.stopped((shift.dimension, shift.member), shift.start_ms // MINUTE_MS):
+        if not recent.stopped(series, first):
             continue
         at_once = shift.interval.ratio <= STOPPED_RATIO
         shift.stopped_ms = shift.start_ms if at_once else until * MINUTE_MS

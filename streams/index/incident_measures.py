@@ -106,13 +106,7 @@ class Measures(msgspec.Struct, frozen=True):
         again. Few events have no exact ratio. They are back when there are any, what is expected lies
         within the interval of "now", and that interval lies apart from the shift's.
         """
-        now = self.now
-        if now is None:
-            return False
-        if now.expected >= STOPPED_EXPECTED_MIN:
-            return AFFECTED_DOWN <= now.ratio <= AFFECTED_UP
-        apart = now.lower > shifted.upper or now.upper < shifted.lower
-        return apart and now.observed > 0 and now.lower <= 1 <= now.upper
+        return self.now is not None and _back(self.now, shifted)
 
 
 class Recent:
@@ -138,6 +132,12 @@ class Recent:
         _, own = self.now(series, first)
         return _stopped(own.observed, own.expected)
 
+    def back(self, series: tuple[str, str], first: int, shifted: RatioInterval) -> bool:
+        """True when a series looks as expected again in minutes that its shift has seen whole."""
+        minutes, own = self.now(series, first)
+        now = _interval(own)
+        return self._until - minutes >= first and now is not None and _back(now, shifted)
+
     def _span(self, minutes: int) -> dict[tuple[str, str], SeriesSums]:
         if minutes not in self._spans:
             sums = self._sums(self._until - minutes, self._until)
@@ -147,6 +147,13 @@ class Recent:
 
 def _stopped(observed: float, expected: float) -> bool:
     return expected >= STOPPED_EXPECTED_MIN and observed <= STOPPED_RATIO * expected
+
+
+def _back(now: RatioInterval, shifted: RatioInterval) -> bool:
+    if now.expected >= STOPPED_EXPECTED_MIN:
+        return AFFECTED_DOWN <= now.ratio <= AFFECTED_UP
+    apart = now.lower > shifted.upper or now.upper < shifted.lower
+    return apart and now.observed > 0 and now.lower <= 1 <= now.upper
 
 
 def measure(

@@ -67,6 +67,8 @@ class IncidentShift(msgspec.Struct):
     """True once it was paged again under another number: start and clock are those of the first page."""
     stopped_ms: int = 0
     """Since when its series had all but stopped: since it began, or since that was seen. 0: never."""
+    back: bool = False
+    """True while it goes on, but its last minutes look as expected again."""
 
     @property
     def name(self) -> ShiftName:
@@ -79,13 +81,21 @@ class IncidentShift(msgspec.Struct):
         return self.dimension == MARKET and self.member == ALL
 
     @property
+    def good_news(self) -> bool:
+        """True for fewer failed payments: nothing is wrong with them, in an outage least of all."""
+        return self.dimension == PAYMENT_FAILURE and self.direction < 0
+
+    @property
     def strength(self) -> float:
         """How strongly it differs from what is expected (``shift_ratio.strength``)."""
         return strength(self.interval.observed, self.interval.expected)
 
 
 class Incident(msgspec.Struct):
-    """One cause: its shifts, the first found first. ``over_ms`` 0: at least one of them goes on."""
+    """One cause: its shifts, the first found first. ``over_ms`` 0: at least one of them goes on.
+
+    ``start_ms``: the earliest start of those that count.
+    """
 
     id: str
     market: str
@@ -97,17 +107,24 @@ class Incident(msgspec.Struct):
     left_out: int = 0
     """Shifts that it had and that are not kept any more."""
     measures: Measures | None = None
-    """How large it is; of an incident that is over, as it was at its end."""
+    """How large it is by its lead; of a lead that is over, as it was at its end."""
+    market_measures: Measures | None = None
+    """How large it was by its market's total at the end of that. None: it goes on, or never shifted."""
 
     @property
     def lead(self) -> IncidentShift:
-        """The shift that explains the others: the market's own, else the strongest.
+        """The shift that it is named by: the market's own, else the strongest.
 
-        One that was withdrawn explains nothing, unless all were.
+        While it is open, one that goes on leads: what is over is history. One that is not back yet comes
+        before one that looks so. One that was withdrawn leads only where all were.
         """
-        return max(
-            self.shifts, key=lambda shift: (not shift.withdrawn, shift.of_market, shift.strength)
-        )
+        return max(self.shifts, key=_leads)
+
+    @property
+    def whole(self) -> IncidentShift | None:
+        """The strongest shift of the market's own total. It explains the others, also when over."""
+        found = [shift for shift in self.shifts if shift.of_market and not shift.withdrawn]
+        return max(found, key=lambda shift: shift.strength, default=None)
 
     @property
     def stopped_ms(self) -> int:
@@ -134,6 +151,19 @@ class Incident(msgspec.Struct):
         judged = measures is not None and measures.now_since_ms >= lead.start_ms
         back = judged and measures is not None and measures.is_back(lead.interval)
         return "returning" if back else "open"
+
+
+def _leads(shift: IncidentShift) -> tuple[bool, bool, bool, bool, bool, float]:
+    """Key by which the shifts of an incident lead it."""
+    going = not shift.over_ms
+    return (
+        not shift.withdrawn,
+        going,
+        not shift.good_news,
+        shift.of_market,
+        not (going and shift.back),
+        shift.strength,
+    )
 
 
 def incident_id(market: str, found_ms: int, direction: int) -> str:
@@ -201,7 +231,15 @@ def _settled(incidents: list[Incident], now_ms: int) -> list[Incident]:
         ended = [shift for shift in incident.shifts if not shift.withdrawn] or incident.shifts
         overs = [shift.over_ms for shift in ended]
         incident.over_ms = max(overs) if all(overs) else 0
+        incident.start_ms = _began_ms(incident)
     return _bounded(incidents, now_ms)
+
+
+def _began_ms(incident: Incident) -> int:
+    """Earliest start of the shifts that count; those left out count too. It is found after it began."""
+    shifts = [shift for shift in incident.shifts if not shift.withdrawn] or incident.shifts
+    known = [incident.start_ms] if incident.left_out else []
+    return min(*known, incident.found_ms, *(shift.start_ms for shift in shifts))
 
 
 def set_back(incidents: Iterable[Incident], now_ms: int) -> list[Incident]:
@@ -216,7 +254,7 @@ def set_back(incidents: Iterable[Incident], now_ms: int) -> list[Incident]:
         for shift in incident.shifts:
             shift.over_ms = min(shift.over_ms or now_ms, now_ms)
         if incident.shifts:
-            incident.start_ms = incident.lead.start_ms
+            incident.start_ms = _began_ms(incident)
             incident.over_ms = max(shift.over_ms for shift in incident.shifts)
             kept.append(incident)
     return kept
@@ -283,7 +321,6 @@ def _place(market: str, incidents: list[Incident], shift: IncidentShift, now_ms:
         )
     else:
         home.shifts.append(shift)
-        home.start_ms = home.lead.start_ms
 
 
 def _known(

@@ -10,15 +10,20 @@ from streams.flow.market_incidents import MarketIncidents
 from streams.flow.shift_watch import LIVE, ActiveShift, FoundShift, SeriesStatus
 from streams.index.incident_measures import SeriesSums
 from streams.index.operator_answers import FALSE_ALARM, Answer
-from streams.index.panes import MINUTE_MS
+from streams.index.panes import MINUTE_MS, rfc3339
 from streams.index.shift_ratio import ratio_interval
 from streams.index.shift_series import WatchedSeries
+from streams.publish.incident_records import published_incident
+from streams.publish.incident_words import MarketNaming, say_incident, timeline_of
 
 T0 = 29_000_000
 ALL, MOBILES, TOYS = ("market", "all"), ("category", "mobiles"), ("category", "toys")
-EXPECTED = {ALL: 1_000, MOBILES: 300, TOYS: 200}
+FAILED = ("payment_failure", "card")
+EXPECTED = {ALL: 1_000, MOBILES: 300, TOYS: 200, FAILED: 500}
 """Events a minute."""
 NOISE = 0.000_4
+KEPT_MINUTES = 1_500
+"""Minutes that the ledger keeps."""
 
 
 class Day:
@@ -62,7 +67,7 @@ class Day:
         return [
             SeriesSums(
                 *series,
-                sum(counted[first:until]),
+                sum(counted[max(first, self.minute - KEPT_MINUTES) : until]),
                 float(EXPECTED[series] * (until - first)),
                 None,
                 None,
@@ -120,3 +125,80 @@ def test_a_member_that_stopped_with_its_market_was_known_to_who_answered_the_mar
     (found,) = day.play(9, {ALL: 0.0, TOYS: 0.0}, {ALL: (10, 12), TOYS: (10, 18)})
     toys = found.shifts[1]
     assert toys.stopped_ms == max(toys.start_ms, found.stopped_ms)
+
+
+def test_what_is_said_follows_what_goes_on_and_what_is_over_is_history():
+    """A market was back within 30 minutes and one category was not: the market was said to come back."""
+    day = Day()
+    day.play(10, {}, {})
+    members = {ALL: (10, 12), MOBILES: (10, 13), TOYS: (10, 13)}
+    (stop,) = day.play(30, dict.fromkeys(EXPECTED, 0.0), members)
+    assert (stop.kind, stop.lead.dimension) == ("outage", "market")
+    (stop,) = day.play(2, {TOYS: 0.0}, members)
+    assert (stop.state, stop.lead.dimension) == ("returning", "market"), "not confirmed yet"
+    (back,) = day.play(1, {TOYS: 0.0}, {MOBILES: (10, 13), TOYS: (10, 13)}, [(ALL, 10)])
+    assert (back.id, back.state, back.lead.member) == (stop.id, "open", "toys"), "Mobiles look back"
+    (back,) = day.play(60, {TOYS: 0.0}, {TOYS: (10, 13)}, [(MOBILES, 10)])
+    assert (back.lead.member, back.kind, back.state) == ("toys", "outage", "open")
+    words = say_incident(published_incident(back), MarketNaming("Bangladesh"))
+    assert words.headline == "Toys (category, Bangladesh): orders have all but stopped"
+    assert words.now == (
+        "Now: 0 orders in the last minute, 200 usual. The market as a whole was back by 22:03 UTC: "
+        "3,000 orders since 21:30 UTC, 33,000 usual."
+    )
+    assert words.affected == "Back: the whole market, Mobiles (category)."
+    (over,) = day.play(1, {}, {}, [(TOYS, 10)])
+    words = say_incident(published_incident(over), MarketNaming("Bangladesh"))
+    assert words.headline == "Bangladesh: orders had all but stopped"
+    assert words.now.endswith("at most. The market as a whole was back by 19 Feb 22:03 UTC.")
+
+
+def test_how_large_a_market_s_outage_was_is_known_when_its_minutes_are_not():
+    day = Day()
+    day.play(10, {}, {})
+    members = {ALL: (10, 12), TOYS: (10, 13)}
+    day.play(30, dict.fromkeys(EXPECTED, 0.0), members)
+    day.play(3, {TOYS: 0.0}, members)
+    (back,) = day.play(1, {TOYS: 0.0}, {TOYS: (10, 13)}, [(ALL, 10)])
+    size = back.market_measures
+    assert (size.difference.events, size.until_ms) == (-30_000, (T0 + 44) * MINUTE_MS)
+    day.play(KEPT_MINUTES, {TOYS: 0.0}, {TOYS: (10, 13)})
+    (over,) = day.play(1, {}, {}, [(TOYS, 10)])
+    assert (over.state, over.kind, over.measures) == ("over", "outage", size)
+
+
+def test_it_began_with_its_first_shift_whichever_leads():
+    """The timeline had "found" before "began": the market, which led, began after its category."""
+    day = Day()
+    day.play(10, {}, {})
+    ratios = {MOBILES: 0.0, ALL: 0.7}
+    day.play(6, ratios, {MOBILES: (10, 12)})
+    (found,) = day.play(4, ratios, {MOBILES: (10, 12), ALL: (14, 16)})
+    shown = published_incident(found)
+    assert (shown.dimension, shown.began) == ("market", rfc3339((T0 + 10) * MINUTE_MS))
+    assert shown.size.since == rfc3339((T0 + 14) * MINUTE_MS)
+    words = say_incident(shown, MarketNaming("Bangladesh"))
+    assert words.size.startswith("Since 21:34 UTC: 4,200 orders, 6,000 usual")
+    assert [what for what, _ in timeline_of(shown, None)] == ["began", "found"]
+
+
+def test_answers_to_a_market_hold_for_the_members_that_are_back_later():
+    day = Day()
+    day.play(10, {}, {})
+    members = {ALL: (10, 12), TOYS: (10, 16)}
+    (stop,) = day.play(30, dict.fromkeys(EXPECTED, 0.0) | {TOYS: 0.04}, members)
+    assert silencer(stop, 13, 40) is not None, "the market explains Toys, found later"
+    (back,) = day.play(5, {TOYS: 0.04}, {TOYS: (10, 16)}, [(ALL, 10)])
+    assert (back.lead.member, back.kind) == ("toys", "outage")
+    assert silencer(back, 13, 45) is not None
+    assert silencer(back, 11, 45) is None
+
+
+def test_fewer_failed_payments_lead_no_incident_that_has_anything_else():
+    day = Day()
+    day.play(10, {}, {})
+    both = {FAILED: (10, 13), TOYS: (10, 14)}
+    (stop,) = day.play(5, {FAILED: 0.0, TOYS: 0.5}, both)
+    assert (stop.lead.member, stop.kind) == ("toys", "drop")
+    (left,) = day.play(5, {FAILED: 0.0}, {FAILED: (10, 13)}, [(TOYS, 10)])
+    assert (left.lead.dimension, left.kind) == ("payment_failure", "drop"), "that is no outage"

@@ -292,3 +292,11 @@ def test_open_incidents_are_bounded_too():
     found = step([], *apart, at=60 * 40)
     assert len(found) == INCIDENTS_MAX
     assert sum(len(each.shifts) for each in found) == len(apart)
+
+
+def test_an_incident_began_with_the_first_of_its_shifts_that_count():
+    books, total, toys = shift("books", start=-2), shift(start=1), shift("toys", start=-4)
+    (incident,) = step([], books, total, toys, at=4)
+    assert (incident.start_ms, incident.lead.start_ms) == (T0 - 4 * MINUTE_MS, T0 + MINUTE_MS)
+    (incident,) = step([incident], books, total, at=5)
+    assert incident.start_ms == T0 - 2 * MINUTE_MS, "toys were taken back"
