@@ -31,9 +31,11 @@ from streams.index.shift_ratio import RatioInterval
 class MarketIncidents:
     """Incidents of one market: those that are over first, then the open ones."""
 
-    def __init__(self, market: str) -> None:
+    def __init__(self, market: str, step_ms: int = MINUTE_MS) -> None:
+        """``step_ms``: step of the detectors' fast clock where it steps by panes."""
         self.kept: list[Incident] = []
         self._market = market
+        self._step_ms = step_ms
         self._until = -1
         self._found: list[FoundShift] = []
         """What the detectors found, in order, and is not folded yet."""
@@ -92,7 +94,7 @@ class MarketIncidents:
         if statuses is None:
             due = [incident for incident in due if incident.over_ms or incident.measures]
         for incident in due:
-            _measure(incident, until, sums)
+            _measure(incident, until, sums, self._step_ms)
         self._until = until
         if due or before.keys() != after.keys():
             self._shown = _shown(self.kept)
@@ -171,20 +173,26 @@ def _in_floats(interval: RatioInterval) -> RatioInterval:
     return msgspec.structs.replace(interval, observed=float(interval.observed))
 
 
-def _measure(incident: Incident, until: int, sums: SpanSums) -> None:
+def _measure(incident: Incident, until: int, sums: SpanSums, step_ms: int) -> None:
     sums = cache(sums)
     _judge(incident, until, sums)
     lead, whole, kept = incident.lead, incident.whole, incident.market_measures
     if whole is not None and whole.over_ms:
         # The minutes of its market may be forgotten by the time the last member is back.
         if kept is None or kept.until_ms != _last(whole, until) * MINUTE_MS:
-            kept = _measures(incident, whole, until, sums)
+            kept = _measures(incident, whole, until, sums, step_ms)
         incident.market_measures = kept
-    incident.measures = kept if kept and lead is whole else _measures(incident, lead, until, sums)
+    if lead is not whole or kept is None:
+        kept = _measures(incident, lead, until, sums, step_ms)
+    incident.measures = kept
 
 
-def _measures(incident: Incident, shift: IncidentShift, until: int, sums: SpanSums) -> Measures:
+def _measures(
+    incident: Incident, shift: IncidentShift, until: int, sums: SpanSums, step_ms: int
+) -> Measures:
     first, last = shift.start_ms // MINUTE_MS, _last(shift, until)
+    if shift.start_ms % MINUTE_MS == 0:  # a clock that steps by minutes may have dated it
+        step_ms = MINUTE_MS
     return measure(
         (shift.dimension, shift.member),
         shift.direction,
@@ -192,6 +200,7 @@ def _measures(incident: Incident, shift: IncidentShift, until: int, sums: SpanSu
         (first, max(last, first + 1)),
         frozenset((each.dimension, each.member) for each in incident.shifts),
         sums,
+        step_ms / max(step_ms, last * MINUTE_MS - shift.start_ms),
     )
 
 

@@ -64,9 +64,10 @@ class Affected(msgspec.Struct, frozen=True):
 class Excess(msgspec.Struct, frozen=True):
     """Counted minus expected since the start, with a 95 % interval; below 0 is missed.
 
-    The interval is that of a normal distribution with the variance of the count and that of the
-    expectation, which is the larger one after some minutes. Money is the difference of events at the
-    expected mean amount of an event, in minor units; None where nothing is known of it.
+    What was counted is known; what would have come is not. So the interval is that of a normal
+    distribution with the variance of a count whose mean is expected, and is wider by one step of the
+    start. Money is the difference of events at the expected mean amount of an event, in minor units;
+    None where nothing is known of it.
     """
 
     events: float
@@ -163,11 +164,13 @@ def measure(
     span: tuple[int, int],
     shifted: frozenset[tuple[str, str]],
     sums: SpanSums,
+    step_part: float = 0.0,
 ) -> Measures:
     """Measure an incident by its leading series.
 
     ``lead``: (dimension, member); ``interval``: its size since the start; ``span``: (first minute,
-    minute after the last); ``shifted``: series that the detectors found.
+    minute after the last); ``shifted``: series that the detectors found; ``step_part``: how closely the
+    start is known, as a part of the time since then.
     """
     first, until = span
     since = sums(first, until)
@@ -177,7 +180,7 @@ def measure(
         until_ms=until * MINUTE_MS,
         now_minutes=minutes,
         now=_interval(own_now),
-        difference=_difference(interval.observed, interval.expected, _own(lead, since)),
+        difference=difference(interval.observed, interval.expected, _own(lead, since), step_part),
         affected=tuple(_affected(since, direction, shifted, every=of_market)),
         now_observed=own_now.observed,
     )
@@ -193,9 +196,13 @@ def _interval(own: SeriesSums) -> RatioInterval | None:
     return ratio_interval(float(own.observed), own.expected, own.noise)
 
 
-def _difference(observed: float, expected: float, own: SeriesSums) -> Excess:
+def difference(observed: float, expected: float, own: SeriesSums, step_part: float = 0.0) -> Excess:
+    """Return counted minus expected with its interval (docs/methodology.md, Missed and in excess).
+
+    ``own``: gives the noise and the amounts; ``step_part``: as in ``measure``.
+    """
     events = observed - expected
-    half = Z_95 * math.sqrt(observed + own.noise * expected**2)
+    half = Z_95 * math.sqrt(expected + own.noise * expected**2) + step_part * abs(events)
     lower, upper = events - half, events + half
     basket = _mean_amount(own)
     if basket is None:

@@ -47,7 +47,7 @@ class Day:
         return self.incidents.shown()
 
     def _interval(self, series, start):
-        counted = self._counted[series][start : self.minute]
+        counted = self._counted[series][int(start) : self.minute]
         expected = float(EXPECTED[series] * len(counted))
         return ratio_interval(float(sum(counted)), expected, NOISE)
 
@@ -180,6 +180,20 @@ def test_it_began_with_its_first_shift_whichever_leads():
     words = say_incident(shown, MarketNaming("Bangladesh"))
     assert words.size.startswith("Since 21:34 UTC: 4,200 orders, 6,000 usual")
     assert [what for what, _ in timeline_of(shown, None)] == ["began", "found"]
+
+
+@pytest.mark.parametrize(("start", "step_minutes"), [(10, 1), (10.25, 1 / 12)])
+def test_what_is_missed_is_known_to_a_step_of_the_start(start, step_minutes):
+    """Of a stop whose start is dated by minutes, a minute's orders may be missed more or less."""
+    day = Day()
+    day.incidents = MarketIncidents("BD", 5_000)
+    day.play(10, {}, {})
+    (stop,) = day.play(5, {ALL: 0.0}, {ALL: (start, 12)})
+    missed, expected = stop.measures.difference, 1_000 * (15 - int(start))
+    half = 1.96 * (expected + NOISE * expected**2) ** 0.5
+    step = expected * step_minutes / (15 - start)
+    assert missed.events == -expected
+    assert missed.upper == pytest.approx(half + step - expected)
 
 
 def test_answers_to_a_market_hold_for_the_members_that_are_back_later():
