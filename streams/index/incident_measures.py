@@ -14,6 +14,7 @@ import msgspec
 from streams.index.indices import MARKET
 from streams.index.panes import MINUTE_MS
 from streams.index.shift_ratio import Contributor, RatioInterval, ratio_interval
+from streams.index.shift_series import PAYMENT_FAILURE
 
 NOW_MINUTES = (1, 2, 5, 15, 60)
 """Lengths of the span called "now": the shortest in which enough events are expected."""
@@ -234,6 +235,8 @@ def _affected(
     for each in sums:
         if each.dimension == MARKET or each.expected <= 0:
             continue
+        if each.dimension == PAYMENT_FAILURE and each.observed < each.expected and direction < 0:
+            continue  # where nothing is paid nothing fails: no payment is worse off
         size = ratio_interval(each.observed, each.expected, each.noise)
         beyond = size.lower > AFFECTED_UP if direction > 0 else size.upper < AFFECTED_DOWN
         known = (each.dimension, each.member) in shifted

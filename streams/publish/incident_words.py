@@ -41,7 +41,7 @@ _DIMENSIONS = {
     METHOD: ("payment method", "payment methods"),
     PAYMENT_FAILURE: ("method's failed payments", "methods' failed payments"),
 }
-_ALL = {METHOD: "payments: all methods", PAYMENT_FAILURE: "failed payments: all methods"}
+_ALL = {METHOD: "payments by every method", PAYMENT_FAILURE: "failed payments by every method"}
 _NO_MINOR_UNITS = 1_000
 """Amounts in major units from here on are said without their minor units."""
 _WHOLE_PERCENT_FROM = 0.01
@@ -256,13 +256,14 @@ def _what(incident: PublishedIncident) -> str:
     noun, going = counted(incident.dimension), incident.over is None
     if incident.state == "withdrawn":
         return f"a shift of {noun} was taken back by events that came late"
+    if going and incident.now is None and incident.now_counted is not None:
+        # Nothing is expected of now, so nothing is too few now: what is said is what was.
+        was = "had all but stopped"
+        if incident.kind != "outage":
+            was = f"were at {size_words(incident.size.ratio)}"
+        return f"{noun} {was}, and none are expected now"
     if incident.kind == "outage":
-        if incident.state == "returning":
-            return f"{noun} had all but stopped and are coming back"
-        now = incident.now
-        if going and now is not None and now.ratio > STOPPED_RATIO:
-            return f"{noun} had all but stopped, and are at {size_words(now.ratio)}"
-        return f"{noun} {'have' if going else 'had'} all but stopped"
+        return f"{noun} {_of_outage(incident)}"
     if incident.state == "returning":
         return f"{noun} look as usual again after {size_words(incident.size.ratio)}"
     now, size = incident.now, incident.size
@@ -273,6 +274,15 @@ def _what(incident: PublishedIncident) -> str:
     if incident.kind == "drift":
         verb = "have drifted to" if going else "had drifted to"
     return f"{noun} {verb} {size_words(size.ratio)}"
+
+
+def _of_outage(incident: PublishedIncident) -> str:
+    if incident.state == "returning":
+        return "had all but stopped and are coming back"
+    now, going = incident.now, incident.over is None
+    if going and now is not None and now.ratio > STOPPED_RATIO:
+        return f"had all but stopped, and are at {size_words(now.ratio)}"
+    return f"{'have' if going else 'had'} all but stopped"
 
 
 def _now(incident: PublishedIncident, naming: MarketNaming) -> str:
@@ -384,7 +394,7 @@ def _affected(incident: PublishedIncident) -> str:
     others = [
         (shift.over is not None and incident.over is None, _name_of(shift))
         for shift in incident.shifts
-        if (shift.dimension, shift.member) != own and not shift.withdrawn
+        if (shift.dimension, shift.member) != own and not shift.withdrawn and not _is_good(shift)
     ]
     if not others:
         return "Nothing else is shifted." if incident.over is None else ""
@@ -392,7 +402,14 @@ def _affected(incident: PublishedIncident) -> str:
     return " ".join(filter(None, (shifted, _listed("Back", [n for back, n in others if back]))))
 
 
+def _is_good(shift: ShiftOfIncident) -> bool:
+    """True for fewer failed payments. Where nothing is paid nothing fails: they affect nobody."""
+    return shift.dimension == PAYMENT_FAILURE and shift.direction == "down"
+
+
 def _name_of(shift: ShiftOfIncident) -> str:
+    if shift.dimension == PAYMENT_FAILURE:
+        return f"{label(shift.member)} ({counted(shift.dimension)})"
     return _short_name(shift.dimension, shift.member, "the whole market")
 
 

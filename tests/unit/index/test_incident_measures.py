@@ -151,3 +151,16 @@ def test_minutes_of_which_nothing_is_expected_are_counted_all_the_same():
     interval = ratio_interval(40, 120.0, 0.0025)
     found = measure(ALL, -1, interval, (START, until), frozenset(), none)
     assert (found.now, found.now_minutes, found.now_observed) == (None, 10, 40)
+
+
+def test_payments_that_do_not_fail_because_none_are_tried_are_not_affected():
+    """ "Affected: failed payments: all methods" was said of an outage."""
+    failed, more = ("payment_failure", "card"), ("payment_failure", "cod")
+    method = ("payment_method", "card")
+    rates = {ALL: [0] * 10, method: [0] * 10, failed: [0] * 10, more: [300] * 10}
+    found = measured(ALL, -1, rates, 10, shifted=[failed, more])
+    assert [(each.dimension, each.members[0].member) for each in found.affected] == [
+        ("payment_method", "card"),
+        ("payment_failure", "cod"),
+    ]
+    assert found.affected[1].of == 1
