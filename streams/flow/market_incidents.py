@@ -176,15 +176,17 @@ def _in_floats(interval: RatioInterval) -> RatioInterval:
 def _measure(incident: Incident, until: int, sums: SpanSums, step_ms: int) -> None:
     sums = cache(sums)
     _judge(incident, until, sums)
-    lead, whole, kept = incident.lead, incident.whole, incident.market_measures
+    lead, whole = incident.lead, incident.whole
     if whole is not None and whole.over_ms:
         # The minutes of its market may be forgotten by the time the last member is back.
+        kept = incident.market_measures or (incident.measures if incident.over_ms else None)
         if kept is None or kept.until_ms != _last(whole, until) * MINUTE_MS:
             kept = _measures(incident, whole, until, sums, step_ms)
+        if lead is whole:
+            incident.measures, incident.market_measures = kept, None
+            return
         incident.market_measures = kept
-    if lead is not whole or kept is None:
-        kept = _measures(incident, lead, until, sums, step_ms)
-    incident.measures = kept
+    incident.measures = _measures(incident, lead, until, sums, step_ms)
 
 
 def _measures(

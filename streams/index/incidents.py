@@ -46,7 +46,7 @@ WAYS = {1: "up", -1: "down"}
 _MINUTE_TEXT = len("2026-11-24T10:02")
 
 
-class IncidentShift(msgspec.Struct):
+class IncidentShift(msgspec.Struct, omit_defaults=True):
     """One shift of an incident. Instants are in ms; ``over_ms`` 0: it goes on."""
 
     dimension: str
@@ -109,7 +109,7 @@ class Incident(msgspec.Struct):
     measures: Measures | None = None
     """How large it is by its lead; of a lead that is over, as it was at its end."""
     market_measures: Measures | None = None
-    """How large it was by its market's total at the end of that. None: it goes on, or never shifted."""
+    """How large it was by its market's total at the end of that. None: that leads, or never was."""
 
     @property
     def lead(self) -> IncidentShift:

@@ -167,6 +167,19 @@ def test_how_large_a_market_s_outage_was_is_known_when_its_minutes_are_not():
     assert (over.state, over.kind, over.measures) == ("over", "outage", size)
 
 
+def test_a_market_that_falls_again_is_measured_anew():
+    day = Day()
+    day.play(10, {}, {})
+    members = {ALL: (10, 12), TOYS: (10, 13)}
+    day.play(10, dict.fromkeys(EXPECTED, 0.0), members)
+    (back,) = day.play(2, {TOYS: 0.0}, {TOYS: (10, 13)}, [(ALL, 10)])
+    assert back.market_measures.until_ms == (T0 + 21) * MINUTE_MS
+    (again,) = day.play(3, dict.fromkeys(EXPECTED, 0.0), members)
+    assert (again.lead.dimension, again.measures.until_ms) == ("market", (T0 + 25) * MINUTE_MS)
+    (over,) = day.play(1, {}, {}, [(ALL, 10), (TOYS, 10)])
+    assert over.measures.until_ms == (T0 + 26) * MINUTE_MS
+
+
 def test_it_began_with_its_first_shift_whichever_leads():
     """The timeline had "found" before "began": the market, which led, began after its category."""
     day = Day()
