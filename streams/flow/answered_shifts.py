@@ -29,8 +29,9 @@ _LEARNABLE = (MARKET, CATEGORY, REGION, CHANNEL, METHOD)
 class PagedShift(NamedTuple):
     """A shift that goes on, as an answer may be about it. ``start_ms``: its estimated beginning.
 
-    ``stopped_ms``: since when its incident is an outage; 0: it is none. ``known_ms``: since when it can
-    be known what it is. An answer that was given before is about something else.
+    ``stopped_ms``: since when the series that leads its incident has stopped; 0: it has not.
+    ``known_ms``: since when it can be known what it is. An answer that was given before is about
+    something else.
     """
 
     incident: str
@@ -49,7 +50,7 @@ def paged_shifts(incident: Incident) -> list[PagedShift]:
     it is among them, explains later ones: what shifts in its direction before it is over, and is not
     clearly larger.
     """
-    lead = incident.lead
+    whole, stopped_ms = incident.whole, incident.stopped_ms
     return [
         PagedShift(
             incident.id,
@@ -57,24 +58,27 @@ def paged_shifts(incident: Incident) -> list[PagedShift]:
             shift.direction,
             shift.clock,
             shift.start_ms,
-            incident.stopped_ms,
+            stopped_ms,
             max(
-                incident.stopped_ms,
-                min(shift.found_ms, lead.found_ms if _explained(lead, shift) else shift.found_ms),
+                stopped_ms,
+                shift.found_ms
+                if whole is None or not _explained(whole, shift)
+                else min(shift.found_ms, whole.found_ms),
             ),
         )
         for shift in incident.shifts
     ]
 
 
-def _explained(lead: IncidentShift, shift: IncidentShift) -> bool:
-    if not lead.of_market or shift.direction != lead.direction:
+def _explained(whole: IncidentShift, shift: IncidentShift) -> bool:
+    """True when the shift of the market's total explains another one."""
+    if shift.direction != whole.direction:
         return False
-    if lead.over_ms and shift.start_ms > lead.over_ms:
+    if whole.over_ms and shift.start_ms > whole.over_ms:
         return False
     if shift.direction > 0:
-        return shift.interval.lower <= lead.interval.upper
-    return shift.interval.upper >= lead.interval.lower
+        return shift.interval.lower <= whole.interval.upper
+    return shift.interval.upper >= whole.interval.lower
 
 
 def silencer_of(

@@ -7,13 +7,14 @@ names. The ledger says how large an incident is: once a minute while it goes on,
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from itertools import groupby
 from operator import attrgetter
 
 import msgspec
 
 from streams.flow.shift_watch import FINAL, LIVE, ActiveShift, FoundShift, SeriesStatus
-from streams.index.incident_measures import STOPPED_RATIO, SpanSums, measure
+from streams.index.incident_measures import STOPPED_RATIO, Measures, Recent, SpanSums, measure
 from streams.index.incidents import (
     Ended,
     Incident,
@@ -30,9 +31,11 @@ from streams.index.shift_ratio import RatioInterval
 class MarketIncidents:
     """Incidents of one market: those that are over first, then the open ones."""
 
-    def __init__(self, market: str) -> None:
+    def __init__(self, market: str, step_ms: int = MINUTE_MS) -> None:
+        """``step_ms``: step of the detectors' fast clock where it steps by panes."""
         self.kept: list[Incident] = []
         self._market = market
+        self._step_ms = step_ms
         self._until = -1
         self._found: list[FoundShift] = []
         """What the detectors found, in order, and is not folded yet."""
@@ -72,7 +75,7 @@ class MarketIncidents:
         owner would not find it again. ``confirmed``: whether final minutes have given a shift.
         """
         found, self._found = self._found, []
-        before = _heads(self.kept)
+        before, led_by = _heads(self.kept), _leads(self.kept)
         for at, each in groupby((one for one in found if one.phase == FINAL), attrgetter("at")):
             paged, ended = _events(each)
             self.kept = fold_final(self._market, self.kept, paged, ended, of_minute(at))
@@ -80,17 +83,18 @@ class MarketIncidents:
             active = [shift for status in statuses if (shift := _going(status)) is not None]
             _, ended = _events(one for one in found if one.phase == LIVE)
             self.kept = fold(self._market, self.kept, active, ended, until * MINUTE_MS, confirmed)
-        after = _heads(self.kept)
+        after, leads = _heads(self.kept), _leads(self.kept)
         due = [
             incident
             for incident in self.kept
             if after[incident.id] != before.get(incident.id)
+            or leads[incident.id] != led_by.get(incident.id)  # its size is of the series that leads
             or (statuses is not None and not incident.over_ms and until != self._until)
         ]
         if statuses is None:
             due = [incident for incident in due if incident.over_ms or incident.measures]
         for incident in due:
-            _measure(incident, until, sums)
+            _measure(incident, until, sums, self._step_ms)
         self._until = until
         if due or before.keys() != after.keys():
             self._shown = _shown(self.kept)
@@ -125,6 +129,11 @@ def _heads(incidents: Sequence[Incident]) -> dict[str, tuple[int, int, tuple[Shi
         )
         for incident in incidents
     }
+
+
+def _leads(incidents: Sequence[Incident]) -> dict[str, ShiftName]:
+    """Shift that leads each incident, by id."""
+    return {incident.id: incident.lead.name for incident in incidents}
 
 
 def _events(found: Iterable[FoundShift]) -> tuple[list[IncidentShift], dict[ShiftName, Ended]]:
@@ -164,19 +173,66 @@ def _in_floats(interval: RatioInterval) -> RatioInterval:
     return msgspec.structs.replace(interval, observed=float(interval.observed))
 
 
-def _measure(incident: Incident, until: int, sums: SpanSums) -> None:
-    lead = incident.lead
-    first = lead.start_ms // MINUTE_MS
-    last = min(until, incident.over_ms // MINUTE_MS) if incident.over_ms else until
-    incident.measures = measure(
-        (lead.dimension, lead.member),
-        lead.direction,
-        lead.interval,
+def _measure(incident: Incident, until: int, sums: SpanSums, step_ms: int) -> None:
+    sums = cache(sums)
+    _judge(incident, until, sums)
+    lead, whole = incident.lead, incident.whole
+    if whole is not None and whole.over_ms:
+        # The minutes of its market may be forgotten by the time the last member is back.
+        kept = incident.market_measures or (incident.measures if incident.over_ms else None)
+        if kept is None or kept.until_ms != _last(whole, until) * MINUTE_MS:
+            kept = _measures(incident, whole, until, sums, step_ms)
+        if lead is whole:
+            incident.measures, incident.market_measures = kept, None
+            return
+        incident.market_measures = kept
+    incident.measures = _measures(incident, lead, until, sums, step_ms)
+
+
+def _measures(
+    incident: Incident, shift: IncidentShift, until: int, sums: SpanSums, step_ms: int
+) -> Measures:
+    first, last = shift.start_ms // MINUTE_MS, _last(shift, until)
+    if shift.start_ms % MINUTE_MS == 0:  # a clock that steps by minutes may have dated it
+        step_ms = MINUTE_MS
+    return measure(
+        (shift.dimension, shift.member),
+        shift.direction,
+        shift.interval,
         (first, max(last, first + 1)),
-        frozenset((shift.dimension, shift.member) for shift in incident.shifts),
+        frozenset((each.dimension, each.member) for each in incident.shifts),
         sums,
+        step_ms / max(step_ms, last * MINUTE_MS - shift.start_ms),
     )
-    if lead.direction < 0 and incident.measures.stopped and not incident.stopped:
-        at_once = lead.interval.ratio <= STOPPED_RATIO
-        incident.stopped = True
-        incident.stopped_ms = lead.start_ms if at_once else incident.measures.until_ms
+
+
+def _last(shift: IncidentShift, until: int) -> int:
+    return min(until, shift.over_ms // MINUTE_MS) if shift.over_ms else until
+
+
+def _judge(incident: Incident, until: int, sums: SpanSums) -> None:
+    """Note which of the shifts that go on have all but stopped, and which look as expected again.
+
+    Of an incident that is over, note whether its lead had stopped.
+
+    Each shift keeps its own, whichever leads: a category that stopped has stopped no market.
+    """
+    judged = [shift for shift in incident.shifts if not shift.over_ms] or [incident.lead]
+    until = _last(judged[0], until)
+    recent = Recent(until, sums)
+    judged.sort(key=lambda shift: not shift.of_market)
+    market_ms = judged[0].stopped_ms if judged[0].of_market else 0
+    for shift in judged:
+        series, first = (shift.dimension, shift.member), shift.start_ms // MINUTE_MS
+        shift.back = not shift.over_ms and recent.back(series, first, shift.interval)
+        if shift.direction > 0 or shift.stopped_ms or shift.good_news:
+            continue
+        if not recent.stopped(series, first):
+            continue
+        at_once = shift.interval.ratio <= STOPPED_RATIO
+        shift.stopped_ms = shift.start_ms if at_once else until * MINUTE_MS
+        if shift.of_market:
+            market_ms = shift.stopped_ms
+        elif market_ms:
+            # Its market's stop explains it, so whoever answered that knew of it (decision 0280).
+            shift.stopped_ms = min(shift.stopped_ms, max(shift.start_ms, market_ms))

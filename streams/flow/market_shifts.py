@@ -163,7 +163,7 @@ class MarketShifts:
         self._step_ms = step_ms_of(ledger.pane_ms)
         self.watch = ShiftWatch(ledger.layout, rules, market_share, MINUTE_MS // self._step_ms)
         self.kept: list[KeptShift] = []
-        self.incidents = MarketIncidents(ledger.layout.market.code)
+        self.incidents = MarketIncidents(ledger.layout.market.code, self._step_ms)
         self.behind = False
         """Whether final minutes wait for the next step."""
         self._answers = MarketAnswers() if answers is None else answers

@@ -14,6 +14,7 @@ import msgspec
 from streams.index.indices import MARKET
 from streams.index.panes import MINUTE_MS
 from streams.index.shift_ratio import Contributor, RatioInterval, ratio_interval
+from streams.index.shift_series import PAYMENT_FAILURE
 
 NOW_MINUTES = (1, 2, 5, 15, 60)
 """Lengths of the span called "now": the shortest in which enough events are expected."""
@@ -64,9 +65,10 @@ class Affected(msgspec.Struct, frozen=True):
 class Excess(msgspec.Struct, frozen=True):
     """Counted minus expected since the start, with a 95 % interval; below 0 is missed.
 
-    The interval is that of a normal distribution with the variance of the count and that of the
-    expectation, which is the larger one after some minutes. Money is the difference of events at the
-    expected mean amount of an event, in minor units; None where nothing is known of it.
+    What was counted is known; what would have come is not. So the interval is that of a normal
+    distribution with the variance of a count whose mean is expected, and is wider by one step of the
+    start. Money is the difference of events at the expected mean amount of an event, in minor units;
+    None where nothing is known of it.
     """
 
     events: float
@@ -97,10 +99,7 @@ class Measures(msgspec.Struct, frozen=True):
     @property
     def stopped(self) -> bool:
         """True when the leading series has all but stopped."""
-        now = self.now
-        return now is not None and (
-            now.expected >= STOPPED_EXPECTED_MIN and now.ratio <= STOPPED_RATIO
-        )
+        return self.now is not None and _stopped(self.now.observed, self.now.expected)
 
     def is_back(self, shifted: RatioInterval) -> bool:
         """True when "now" is about what is expected again, though the end is not confirmed.
@@ -109,13 +108,54 @@ class Measures(msgspec.Struct, frozen=True):
         again. Few events have no exact ratio. They are back when there are any, what is expected lies
         within the interval of "now", and that interval lies apart from the shift's.
         """
-        now = self.now
-        if now is None:
-            return False
-        if now.expected >= STOPPED_EXPECTED_MIN:
-            return AFFECTED_DOWN <= now.ratio <= AFFECTED_UP
-        apart = now.lower > shifted.upper or now.upper < shifted.lower
-        return apart and now.observed > 0 and now.lower <= 1 <= now.upper
+        return self.now is not None and _back(self.now, shifted)
+
+
+class Recent:
+    """Counts of "now" of many series; each span is read once."""
+
+    def __init__(self, until: int, sums: SpanSums) -> None:
+        """``until``: the minute after the last."""
+        self._until = until
+        self._sums = sums
+        self._spans: dict[int, dict[tuple[str, str], SeriesSums]] = {}
+
+    def now(self, series: tuple[str, str], first: int) -> tuple[int, SeriesSums]:
+        """Return (minutes, counts) of a series whose shift began in minute ``first``."""
+        for longest in NOW_MINUTES:
+            minutes = max(1, min(longest, self._until - first))
+            own = self._span(minutes)[series]
+            if own.expected >= NOW_EXPECTED_MIN or minutes < longest:
+                break
+        return minutes, own
+
+    def stopped(self, series: tuple[str, str], first: int) -> bool:
+        """True when a series has all but stopped."""
+        _, own = self.now(series, first)
+        return _stopped(own.observed, own.expected)
+
+    def back(self, series: tuple[str, str], first: int, shifted: RatioInterval) -> bool:
+        """True when a series looks as expected again in minutes that its shift has seen whole."""
+        minutes, own = self.now(series, first)
+        now = _interval(own)
+        return self._until - minutes >= first and now is not None and _back(now, shifted)
+
+    def _span(self, minutes: int) -> dict[tuple[str, str], SeriesSums]:
+        if minutes not in self._spans:
+            sums = self._sums(self._until - minutes, self._until)
+            self._spans[minutes] = {(each.dimension, each.member): each for each in sums}
+        return self._spans[minutes]
+
+
+def _stopped(observed: float, expected: float) -> bool:
+    return expected >= STOPPED_EXPECTED_MIN and observed <= STOPPED_RATIO * expected
+
+
+def _back(now: RatioInterval, shifted: RatioInterval) -> bool:
+    if now.expected >= STOPPED_EXPECTED_MIN:
+        return AFFECTED_DOWN <= now.ratio <= AFFECTED_UP
+    apart = now.lower > shifted.upper or now.upper < shifted.lower
+    return apart and now.observed > 0 and now.lower <= 1 <= now.upper
 
 
 def measure(
@@ -125,21 +165,23 @@ def measure(
     span: tuple[int, int],
     shifted: frozenset[tuple[str, str]],
     sums: SpanSums,
+    step_part: float = 0.0,
 ) -> Measures:
     """Measure an incident by its leading series.
 
     ``lead``: (dimension, member); ``interval``: its size since the start; ``span``: (first minute,
-    minute after the last); ``shifted``: series that the detectors found.
+    minute after the last); ``shifted``: series that the detectors found; ``step_part``: how closely the
+    start is known, as a part of the time since then.
     """
     first, until = span
     since = sums(first, until)
-    minutes, own_now = _now(lead, first, until, sums)
+    minutes, own_now = Recent(until, sums).now(lead, first)
     of_market = lead[0] == MARKET
     return Measures(
         until_ms=until * MINUTE_MS,
         now_minutes=minutes,
         now=_interval(own_now),
-        difference=_difference(interval.observed, interval.expected, _own(lead, since)),
+        difference=difference(interval.observed, interval.expected, _own(lead, since), step_part),
         affected=tuple(_affected(since, direction, shifted, every=of_market)),
         now_observed=own_now.observed,
     )
@@ -149,24 +191,19 @@ def _own(lead: tuple[str, str], sums: Sequence[SeriesSums]) -> SeriesSums:
     return next(each for each in sums if (each.dimension, each.member) == lead)
 
 
-def _now(lead: tuple[str, str], first: int, until: int, sums: SpanSums) -> tuple[int, SeriesSums]:
-    for longest in NOW_MINUTES:
-        minutes = max(1, min(longest, until - first))
-        own = _own(lead, sums(until - minutes, until))
-        if own.expected >= NOW_EXPECTED_MIN or minutes < longest:
-            break
-    return minutes, own
-
-
 def _interval(own: SeriesSums) -> RatioInterval | None:
     if own.expected <= 0:
         return None
     return ratio_interval(float(own.observed), own.expected, own.noise)
 
 
-def _difference(observed: float, expected: float, own: SeriesSums) -> Excess:
+def difference(observed: float, expected: float, own: SeriesSums, step_part: float = 0.0) -> Excess:
+    """Return counted minus expected with its interval (docs/methodology.md, Missed and in excess).
+
+    ``own``: gives the noise and the amounts; ``step_part``: as in ``measure``.
+    """
     events = observed - expected
-    half = Z_95 * math.sqrt(observed + own.noise * expected**2)
+    half = Z_95 * math.sqrt(expected + own.noise * expected**2) + step_part * abs(events)
     lower, upper = events - half, events + half
     basket = _mean_amount(own)
     if basket is None:
@@ -198,6 +235,8 @@ def _affected(
     for each in sums:
         if each.dimension == MARKET or each.expected <= 0:
             continue
+        if each.dimension == PAYMENT_FAILURE and each.observed < each.expected and direction < 0:
+            continue  # where nothing is paid nothing fails: no payment is worse off
         size = ratio_interval(each.observed, each.expected, each.noise)
         beyond = size.lower > AFFECTED_UP if direction > 0 else size.upper < AFFECTED_DOWN
         known = (each.dimension, each.member) in shifted

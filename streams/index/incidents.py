@@ -46,7 +46,7 @@ WAYS = {1: "up", -1: "down"}
 _MINUTE_TEXT = len("2026-11-24T10:02")
 
 
-class IncidentShift(msgspec.Struct):
+class IncidentShift(msgspec.Struct, omit_defaults=True):
     """One shift of an incident. Instants are in ms; ``over_ms`` 0: it goes on."""
 
     dimension: str
@@ -65,6 +65,10 @@ class IncidentShift(msgspec.Struct):
     """True when it was found live and later events took it back: final minutes do not show it."""
     repaged: bool = False
     """True once it was paged again under another number: start and clock are those of the first page."""
+    stopped_ms: int = 0
+    """Since when its series had all but stopped: since it began, or since that was seen. 0: never."""
+    back: bool = False
+    """True while it goes on, but its last minutes look as expected again."""
 
     @property
     def name(self) -> ShiftName:
@@ -77,13 +81,21 @@ class IncidentShift(msgspec.Struct):
         return self.dimension == MARKET and self.member == ALL
 
     @property
+    def good_news(self) -> bool:
+        """True for fewer failed payments: nothing is wrong with them, in an outage least of all."""
+        return self.dimension == PAYMENT_FAILURE and self.direction < 0
+
+    @property
     def strength(self) -> float:
         """How strongly it differs from what is expected (``shift_ratio.strength``)."""
         return strength(self.interval.observed, self.interval.expected)
 
 
 class Incident(msgspec.Struct):
-    """One cause: its shifts, the first found first. ``over_ms`` 0: at least one of them goes on."""
+    """One cause: its shifts, the first found first. ``over_ms`` 0: at least one of them goes on.
+
+    ``start_ms``: the earliest start of those that count.
+    """
 
     id: str
     market: str
@@ -94,22 +106,30 @@ class Incident(msgspec.Struct):
     over_ms: int = 0
     left_out: int = 0
     """Shifts that it had and that are not kept any more."""
-    stopped: bool = False
-    """True once the leading series had all but stopped: the incident is an outage for good."""
-    stopped_ms: int = 0
-    """Since when it is an outage: since it began, or when it was first seen to be one."""
     measures: Measures | None = None
-    """How large it is; of an incident that is over, as it was at its end."""
+    """How large it is by its lead; of a lead that is over, as it was at its end."""
+    market_measures: Measures | None = None
+    """How large it was by its market's total at the end of that. None: that leads, or never was."""
 
     @property
     def lead(self) -> IncidentShift:
-        """The shift that explains the others: the market's own, else the strongest.
+        """The shift that it is named by: the market's own, else the strongest.
 
-        One that was withdrawn explains nothing, unless all were.
+        While it is open, one that goes on leads: what is over is history. One that is not back yet comes
+        before one that looks so. One that was withdrawn leads only where all were.
         """
-        return max(
-            self.shifts, key=lambda shift: (not shift.withdrawn, shift.of_market, shift.strength)
-        )
+        return max(self.shifts, key=_leads)
+
+    @property
+    def whole(self) -> IncidentShift | None:
+        """The strongest shift of the market's own total. It explains the others, also when over."""
+        found = [shift for shift in self.shifts if shift.of_market and not shift.withdrawn]
+        return max(found, key=lambda shift: shift.strength, default=None)
+
+    @property
+    def stopped_ms(self) -> int:
+        """Since when it is an outage: one whose leading series had all but stopped. 0: it is none."""
+        return self.lead.stopped_ms
 
     @property
     def kind(self) -> Kind:
@@ -119,7 +139,7 @@ class Incident(msgspec.Struct):
             return "drift"
         if lead.direction > 0:
             return "jump"
-        return "outage" if self.stopped else "drop"
+        return "outage" if lead.stopped_ms else "drop"
 
     @property
     def state(self) -> State:
@@ -131,6 +151,19 @@ class Incident(msgspec.Struct):
         judged = measures is not None and measures.now_since_ms >= lead.start_ms
         back = judged and measures is not None and measures.is_back(lead.interval)
         return "returning" if back else "open"
+
+
+def _leads(shift: IncidentShift) -> tuple[bool, bool, bool, bool, bool, float]:
+    """Key by which the shifts of an incident lead it."""
+    going = not shift.over_ms
+    return (
+        not shift.withdrawn,
+        going,
+        not shift.good_news,
+        shift.of_market,
+        not (going and shift.back),
+        shift.strength,
+    )
 
 
 def incident_id(market: str, found_ms: int, direction: int) -> str:
@@ -198,7 +231,15 @@ def _settled(incidents: list[Incident], now_ms: int) -> list[Incident]:
         ended = [shift for shift in incident.shifts if not shift.withdrawn] or incident.shifts
         overs = [shift.over_ms for shift in ended]
         incident.over_ms = max(overs) if all(overs) else 0
+        incident.start_ms = _began_ms(incident)
     return _bounded(incidents, now_ms)
+
+
+def _began_ms(incident: Incident) -> int:
+    """Earliest start of the shifts that count; those left out count too. It is found after it began."""
+    shifts = [shift for shift in incident.shifts if not shift.withdrawn] or incident.shifts
+    known = [incident.start_ms] if incident.left_out else []
+    return min(*known, incident.found_ms, *(shift.start_ms for shift in shifts))
 
 
 def set_back(incidents: Iterable[Incident], now_ms: int) -> list[Incident]:
@@ -213,7 +254,7 @@ def set_back(incidents: Iterable[Incident], now_ms: int) -> list[Incident]:
         for shift in incident.shifts:
             shift.over_ms = min(shift.over_ms or now_ms, now_ms)
         if incident.shifts:
-            incident.start_ms = incident.lead.start_ms
+            incident.start_ms = _began_ms(incident)
             incident.over_ms = max(shift.over_ms for shift in incident.shifts)
             kept.append(incident)
     return kept
@@ -250,12 +291,9 @@ def _close(
 ) -> None:
     """Close the shifts that go on no more, and whose end nothing has found."""
     for incident in incidents:
-        lead = incident.lead
         for shift in incident.shifts:
             if not shift.over_ms and shift.name not in going:
                 shift.over_ms, shift.withdrawn = now_ms, not confirmed(shift.name)
-        if incident.lead is not lead:  # the stop of a shift that never was is not the next one's
-            incident.stopped, incident.stopped_ms = False, 0
 
 
 def _place(market: str, incidents: list[Incident], shift: IncidentShift, now_ms: int) -> None:
@@ -283,7 +321,6 @@ def _place(market: str, incidents: list[Incident], shift: IncidentShift, now_ms:
         )
     else:
         home.shifts.append(shift)
-        home.start_ms = home.lead.start_ms
 
 
 def _known(

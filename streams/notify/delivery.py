@@ -33,7 +33,7 @@ from streams.notify.composing import (
     unread,
 )
 from streams.notify.market_now import MarketNow, Series
-from streams.notify.message_news import alerts_news, answers_in_force, answers_news
+from streams.notify.message_news import alerts_news, answers_in_force, answers_news, lead_news
 from streams.notify.message_receiver import (
     ILLUSTRATED,
     PICTURED,
@@ -58,7 +58,7 @@ from streams.notify.posting import SHOWN_MAX
 from streams.notify.sent_store import OpenIncident, SentMessage, SentStore
 from streams.notify.trying import Pace, PatientSender
 from streams.publish.incident_records import PublishedIncident
-from streams.publish.incident_words import MarketNaming, naming_of
+from streams.publish.incident_words import MarketNaming, naming_of, series_name
 
 REPEAT_MIN_MS = 5 * 60_000
 """The same state within this time is Alertmanager trying again for another receiver, no reminder."""
@@ -346,6 +346,9 @@ class Delivery:
             now_ms=now_ms,
             naming=self._naming(market),
         )
+        lead = ""
+        if (of := cause.incident) is not None:
+            lead = series_name(of.dimension, of.member, self._naming(market).name)
         incident.notice = None if state == OVER else notice
         drawing = None
         if market and any(n in PICTURED and k is not NoticeKind.REPEATED for n, k in due.items()):
@@ -354,7 +357,9 @@ class Delivery:
             drawing = asyncio.create_task(self._drawn(market, series, span))
         results = await asyncio.gather(
             *(
-                self._send(incident, name, msgspec.structs.replace(notice, kind=k), drawing, state)
+                self._send(
+                    incident, name, msgspec.structs.replace(notice, kind=k), drawing, state, lead
+                )
                 for name, k in due.items()
             ),
             return_exceptions=True,
@@ -399,8 +404,12 @@ class Delivery:
         notice: Notice,
         drawing: asyncio.Task[bytes] | None,
         state: str,
+        lead: str = "",
     ) -> None:
-        """Send one message and note it. Raises NotTakenError."""
+        """Send one message and note it. Raises NotTakenError.
+
+        ``lead``: name of the series that leads the incident; empty where none is known.
+        """
         picture = None
         if drawing is not None and name in ILLUSTRATED:
             picture, why = await _outcome(drawing)
@@ -409,9 +418,11 @@ class Delivery:
         message = message_id(incident, name, f"{notice.kind}|{state}")
         firing = incident.still_firing()
         if before is not None and notice.kind is NoticeKind.CHANGED and not notice.quiet:
-            notice = msgspec.structs.replace(
-                notice, news=alerts_news(before.firing, firing, notice.alerts)
+            parts = (
+                lead_news(before.lead, lead),
+                alerts_news(before.firing, firing, notice.alerts),
             )
+            notice = msgspec.structs.replace(notice, news=". ".join(filter(None, parts)))
         notice = msgspec.structs.replace(notice, message=message)
         kept = await self._sender.send(
             self._receivers[name],
@@ -430,6 +441,7 @@ class Delivery:
             list(firing),
             1 if before is None else before.number + 1,
             sent_ms if before is None else before.first_ms,
+            lead or ("" if before is None else before.lead),
         )
         # At once: a crash while another receiver is being tried must not send this one again.
         await self._store.save()

@@ -92,6 +92,17 @@ def alerts_news(
     return one_line(". ".join(parts), NEWS_MAX)
 
 
+def lead_news(before: str, lead: str) -> str:
+    """Say that another series leads an incident than in the last message; '' where none does.
+
+    >>> lead_news("Bangladesh", "Toys (category, Bangladesh)")
+    'Now about Toys (category, Bangladesh); the last message was about Bangladesh'
+    """
+    if not before or not lead or before == lead:
+        return ""
+    return one_line(f"Now about {lead}; the last message was about {before}", NEWS_MAX)
+
+
 def _more(summaries: Collection[str]) -> str:
     left_out = len(summaries) - ALERTS_SHOWN
     return f" and {left_out} more" if left_out > 0 else ""

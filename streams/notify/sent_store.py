@@ -40,6 +40,8 @@ class SentMessage(msgspec.Struct):
     """How many messages of the incident the receiver has taken."""
     first_ms: int = 0
     """When it has taken the first of them; 0 where that was not noted."""
+    lead: str = ""
+    """Name of the series that led the incident when it was sent; empty where none is known."""
 
 
 class OpenIncident(msgspec.Struct):

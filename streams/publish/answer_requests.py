@@ -91,8 +91,9 @@ def _expected(
         raise AnswerError(
             f"member {request.member!r}: expected `all` or dimension:member of {market.code}"
         )
-    start_ms = parse_instant(incident.began)
-    until = request.until or incident.over  # what is over lasts no longer
+    start_ms = parse_instant(incident.size.since)  # of its series: others may have begun before
+    over = incident.over and (incident.size.until if scope == leading else incident.over)
+    until = request.until or over  # what is over lasts no longer
     until_ms = answer.at_ms + EXPECTED_FOR_MS if not until else parse_instant(until)
     if start_ms is None or until_ms is None:
         raise AnswerError(f"until {request.until!r}: expected an instant, RFC 3339")

@@ -168,7 +168,9 @@ def read_incidents(fields: Mapping[str, str]) -> list[PublishedIncident]:
 def published_incident(incident: Incident, given: GivenAnswers = NOT_ANSWERED) -> PublishedIncident:
     """Return an incident as it is published."""
     lead, measures = incident.lead, incident.measures
-    until_ms = incident.over_ms or (incident.found_ms if measures is None else measures.until_ms)
+    until_ms = lead.over_ms or incident.over_ms
+    if not until_ms:
+        until_ms = incident.found_ms if measures is None else measures.until_ms
     return PublishedIncident(
         id=incident.id,
         market=incident.market,
@@ -177,7 +179,7 @@ def published_incident(incident: Incident, given: GivenAnswers = NOT_ANSWERED) -
         direction=WAYS[incident.direction],
         dimension=lead.dimension,
         member=lead.member,
-        began=rfc3339(lead.start_ms),
+        began=rfc3339(incident.start_ms),
         found=rfc3339(incident.found_ms),
         over=rfc3339(incident.over_ms) if incident.over_ms else None,
         evidence=lead.evidence_ratio,

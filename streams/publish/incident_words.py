@@ -27,6 +27,7 @@ from streams.publish.incident_records import (
     IncidentSize,
     PublishedAnswer,
     PublishedIncident,
+    ShiftOfIncident,
 )
 from streams.publish.sent_records import PublishedSent
 from streams.publish.suspicion_records import PublishedSuspicion
@@ -40,7 +41,7 @@ _DIMENSIONS = {
     METHOD: ("payment method", "payment methods"),
     PAYMENT_FAILURE: ("method's failed payments", "methods' failed payments"),
 }
-_ALL = {METHOD: "payments: all methods", PAYMENT_FAILURE: "failed payments: all methods"}
+_ALL = {METHOD: "payments by every method", PAYMENT_FAILURE: "failed payments by every method"}
 _NO_MINOR_UNITS = 1_000
 """Amounts in major units from here on are said without their minor units."""
 _WHOLE_PERCENT_FROM = 0.01
@@ -255,23 +256,33 @@ def _what(incident: PublishedIncident) -> str:
     noun, going = counted(incident.dimension), incident.over is None
     if incident.state == "withdrawn":
         return f"a shift of {noun} was taken back by events that came late"
+    if going and incident.now is None and incident.now_counted is not None:
+        # Nothing is expected of now, so nothing is too few now: what is said is what was.
+        was = "had all but stopped"
+        if incident.kind != "outage":
+            was = f"were at {size_words(incident.size.ratio)}"
+        return f"{noun} {was}, and none are expected now"
     if incident.kind == "outage":
-        if incident.state == "returning":
-            return f"{noun} had all but stopped and are coming back"
-        now = incident.now
-        if going and now is not None and now.ratio > STOPPED_RATIO:
-            return f"{noun} had all but stopped, and are at {size_words(now.ratio)}"
-        return f"{noun} {'have' if going else 'had'} all but stopped"
+        return f"{noun} {_of_outage(incident)}"
     if incident.state == "returning":
         return f"{noun} look as usual again after {size_words(incident.size.ratio)}"
     now, size = incident.now, incident.size
-    if now is not None and _ms(now.since) >= _ms(incident.began):
+    if now is not None and _ms(now.since) >= _ms(size.since):
         size = now
     # Else the last minute is in part from before: a jump x6 that was found at once was "at 143 %".
     verb = "are at" if going else "were at"
     if incident.kind == "drift":
         verb = "have drifted to" if going else "had drifted to"
     return f"{noun} {verb} {size_words(size.ratio)}"
+
+
+def _of_outage(incident: PublishedIncident) -> str:
+    if incident.state == "returning":
+        return "had all but stopped and are coming back"
+    now, going = incident.now, incident.over is None
+    if going and now is not None and now.ratio > STOPPED_RATIO:
+        return f"had all but stopped, and are at {size_words(now.ratio)}"
+    return f"{'have' if going else 'had'} all but stopped"
 
 
 def _now(incident: PublishedIncident, naming: MarketNaming) -> str:
@@ -284,15 +295,42 @@ def _now(incident: PublishedIncident, naming: MarketNaming) -> str:
     if incident.over is not None:
         # The evidence of an end takes minutes: a jump of six minutes "lasted" ten.
         lasted = duration(max(0, _ms(incident.over) - _ms(incident.began)))
-        return f"Over by {_time(incident, incident.over, naming)}; it lasted {lasted} at most."
+        over = f"Over by {_time(incident, incident.over, naming)}; it lasted {lasted} at most."
+        return over + _market_back(incident, naming)
+    return _going_now(incident) + _market_back(incident, naming)
+
+
+def _going_now(incident: PublishedIncident) -> str:
     now = incident.now
     if now is None:
         return _unexpected_now(incident)
-    if _ms(now.since) < _ms(incident.began):
+    if _ms(now.since) < _ms(incident.size.since):
         return "Now: not known, its first whole minute has not ended."
     count = f"{figure(now.observed)} {counted(incident.dimension)} in {_last(now)}"
     back = " Its end is not confirmed yet." if incident.state == "returning" else ""
     return f"Now: {count}, {figure(now.expected)} usual.{back}"
+
+
+def _market_back(incident: PublishedIncident, naming: MarketNaming) -> str:
+    """Say by when the market's own total was back, where something else went on; else ''."""
+    leads = incident.dimension == MARKET
+    ends = [
+        (each.over, each)
+        for each in incident.shifts
+        if each.dimension == MARKET and each.over is not None and not each.withdrawn
+    ]
+    if not ends or (leads and incident.over is None):
+        return ""
+    over, shift = max(ends, key=lambda each: _ms(each[0]))
+    if over == incident.over:
+        return ""
+    back = f" The market as a whole was back by {_time(incident, over, naming)}"
+    if leads:  # its counts are those of the incident
+        return f"{back}."
+    return (
+        f"{back}: {figure(shift.observed)} {counted(MARKET)} since "
+        f"{_time(incident, shift.start, naming)}, {figure(shift.expected)} usual."
+    )
 
 
 def _unexpected_now(incident: PublishedIncident) -> str:
@@ -311,8 +349,13 @@ def _last(size: IncidentSize | IncidentCount) -> str:
 
 def _since_start(incident: PublishedIncident, naming: MarketNaming) -> str:
     size = incident.size
-    began = _time(incident, incident.began, naming)
-    span = f"Since {began}" if incident.over is None else f"From {began} until then"
+    began = _time(incident, size.since, naming)
+    span = f"Since {began}"
+    if incident.over is not None:
+        same = size.until == incident.over
+        span = (
+            f"From {began} {'until then' if same else f'to {_time(incident, size.until, naming)}'}"
+        )
     if incident.state == "withdrawn":
         span = f"Counted before they came, since {began}"
     return (
@@ -349,15 +392,31 @@ def _affected(incident: PublishedIncident) -> str:
         parts = [_part(each) for each in incident.affected]
         return f"Affected: {', '.join(parts)}." if parts else ""
     others = [
-        _short_name(shift.dimension, shift.member, "the whole market")
+        (shift.over is not None and incident.over is None, _name_of(shift))
         for shift in incident.shifts
-        if (shift.dimension, shift.member) != own
+        if (shift.dimension, shift.member) != own and not shift.withdrawn and not _is_good(shift)
     ]
     if not others:
         return "Nothing else is shifted." if incident.over is None else ""
-    more = len(others) - _OTHERS_MAX
-    most = ", ".join(others[:_OTHERS_MAX])
-    return f"Shifted too: {most}{f' and {more} more' if more > 0 else ''}."
+    shifted = _listed("Shifted too", [name for back, name in others if not back])
+    return " ".join(filter(None, (shifted, _listed("Back", [n for back, n in others if back]))))
+
+
+def _is_good(shift: ShiftOfIncident) -> bool:
+    """True for fewer failed payments. Where nothing is paid nothing fails: they affect nobody."""
+    return shift.dimension == PAYMENT_FAILURE and shift.direction == "down"
+
+
+def _name_of(shift: ShiftOfIncident) -> str:
+    if shift.dimension == PAYMENT_FAILURE:
+        return f"{label(shift.member)} ({counted(shift.dimension)})"
+    return _short_name(shift.dimension, shift.member, "the whole market")
+
+
+def _listed(what: str, names: list[str]) -> str:
+    more = len(names) - _OTHERS_MAX
+    most = ", ".join(names[:_OTHERS_MAX])
+    return f"{what}: {most}{f' and {more} more' if more > 0 else ''}." if names else ""
 
 
 def _part(affected: AffectedMembers) -> str:

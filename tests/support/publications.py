@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from streams.flow.fence_record import FenceRecord
 from streams.flow.publication import Publication
 from streams.flow.shift_watch import ActiveShift, SeriesStatus
@@ -90,10 +92,12 @@ def suspicion(dimension="market", member="all", *, observed=0, expected=670.0, e
     )
 
 
-def incident(*shifts, market="PK", measures=None, **more):
+def incident(*shifts, market="PK", measures=None, stopped=False, stopped_ms=0, **more):
     """An incident of shifts (``IncidentShift``), by default of the market's stop ten minutes before."""
     shifts = list(shifts) or [incident_shift()]
     lead = shifts[0]
+    if stopped or stopped_ms:
+        lead = shifts[0] = msgspec.structs.replace(lead, stopped_ms=stopped_ms or lead.start_ms)
     return Incident(
         id=incident_id(market, lead.found_ms, lead.direction),
         market=market,

@@ -163,7 +163,14 @@ def test_the_length_of_an_incident_is_cut_and_not_rounded_up():
 
 
 def test_a_count_of_which_nothing_was_expected_is_said():
+    """It was headed "orders have all but stopped", beside thousands in the last minutes."""
     none = REPLACE(MEASURES, now=None, now_minutes=5, now_observed=1_200)
+    assert said(incident(stopped=True, measures=none)).title == (
+        "Bangladesh: orders had all but stopped, and none are expected now"
+    )
+    assert said(incident(measures=none)).title == (
+        "Bangladesh: orders were at 0.4 % of usual, and none are expected now"
+    )
     assert said(incident(measures=none)).now == (
         "Now: 1,200 orders in the last 5 min, where none are expected."
     )
@@ -177,7 +184,9 @@ def test_all_methods_and_the_rest_are_named():
         Affected("channel", 4, 5, (Contributor("app", 0, 9.0, -9.0), Contributor("web", 0, 5.0, -5.0))),
     )  # fmt: skip
     words = said(incident(measures=REPLACE(MEASURES, affected=affected)))
-    assert words.affected == ("Affected: payments: all methods, 4 of 5 channels (most App, Web).")
+    assert words.affected == (
+        "Affected: payments by every method, 4 of 5 channels (most App, Web)."
+    )
 
 
 @pytest.mark.parametrize(
@@ -326,3 +335,12 @@ def test_a_shift_of_a_shown_incident_is_not_shown_twice():
     found = incidents_of(incident_fields([stop], {}), {}, BD)
     named = active({"market:all": f'{{"incident":"{stop.id}"}}', "region:sindh": "{}"})
     assert [each.member for each in without_incident(named, found)] == ["sindh"]
+
+
+def test_fewer_failed_payments_in_a_fall_are_nothing_that_is_shifted_too():
+    stop = incident(
+        incident_shift("payment_method", "card"),
+        incident_shift("payment_failure", "card"),
+        incident_shift("payment_failure", "cod", direction=1),
+    )
+    assert said(stop).affected == "Shifted too: Cash on delivery (failed payments)."

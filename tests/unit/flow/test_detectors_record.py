@@ -53,12 +53,21 @@ def watch():
 
 
 def incident(shifts):
-    shift = IncidentShift(*MEMBER, 3, -1, "fast", MS, MS, 3.123, INTERVAL, MS)
+    shift = IncidentShift(
+        *MEMBER, 3, -1, "fast", MS, MS, 3.123, INTERVAL, MS, True, True, stopped_ms=MS
+    )
     most = tuple(Contributor(MEMBER[1], 5, 5.5, 4.5) for _ in range(3))
     affected = tuple(Affected("payment_failure", 5, 9, most) for _ in range(5))
     missed = Excess(-1.5e4, -1.6e4, -1.4e4, -(10**9), -(10**9), -(10**9))
     measures = Measures(MS, 5, INTERVAL, missed, affected)
     return Incident(NAME, "PK", -1, MS, MS, [shift] * shifts, MS, measures=measures)
+
+
+def open_incident(shifts):
+    """An incident that goes on, although its market's total is back."""
+    found = incident(shifts)
+    found.over_ms, found.market_measures = 0, found.measures
+    return found
 
 
 def test_where_each_watched_series_is_shifted_and_every_limit_is_reached_the_record_fits():
@@ -70,7 +79,7 @@ def test_where_each_watched_series_is_shifted_and_every_limit_is_reached_the_rec
         + [KeptShift("market", "all", 3, "fast", MINUTE, MINUTE, MINUTE, 1, 1, adopted, NAME)],
         20_000,
         # Those that go on, and as many that ended within the hour.
-        incidents=[incident(2 * WATCHED_MAX), *[incident(SHIFTS_KEPT)] * (INCIDENTS_MAX - 1)],
+        incidents=[open_incident(2 * WATCHED_MAX), *[incident(SHIFTS_KEPT)] * (INCIDENTS_MAX - 1)],
         pages=PageLog(1, [PagedIncident(NAME, MS)] * PAGED_MAX),
     )
     size_bytes = len(encode_shifts(record))

@@ -116,7 +116,7 @@ def test_a_stop_is_one_incident_with_its_members_its_loss_and_how_it_is_now(flow
     assert {json.loads(text)["incident"] for text in active.values()} == {stop.id}
     measures = stop.measures
     assert measures.now.observed == 0
-    assert measures.difference.upper < measures.difference.events * 0.9 < 0
+    assert measures.difference.upper < measures.difference.events * 0.6 < 0
     assert measures.difference.amount_minor < 0
     (categories,) = (each for each in measures.affected if each.dimension == "category")
     assert categories.affected == categories.of >= 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from streams.index.incident_measures import SeriesSums, measure
+from streams.index.incident_measures import SeriesSums, difference, measure
 from streams.index.shift_ratio import ratio_interval
 
 ALL, BOOKS = ("market", "all"), ("category", "books")
@@ -45,10 +45,24 @@ def test_a_stop_is_sized_with_the_error_of_the_expectation_and_in_money():
     assert found.stopped
     missed = found.difference
     assert missed.events == -1_000
-    half = 1.96 * 0.05 * 1_000  # s = 5 %: nothing was counted, so all of the error is E's
+    half = 1.96 * (1_000 + 0.05**2 * 1_000**2) ** 0.5  # of what would have come: s = 5 %
     assert (missed.lower, missed.upper) == pytest.approx((-1_000 - half, -1_000 + half))
     assert missed.amount_minor == -250_000, "at the expected amount of an order, 250"
-    assert (missed.lower_minor, missed.upper_minor) == (-274_500, -225_500)
+    assert (missed.lower_minor, missed.upper_minor) == (-278_989, -221_011)
+
+
+def test_what_is_missed_has_the_error_of_what_would_have_come_and_of_its_start():
+    """Of 1,007 orders that were expected none came: "missed 1,007 (1,005 to 1,009)"."""
+    own = SeriesSums("market", "all", 0, 1_007.0, None, None, 1e-6)
+    found = difference(0.0, 1_007.0, own)
+    half = 1.96 * (1_007 + 1e-6 * 1_007**2) ** 0.5
+    assert (found.lower, found.upper) == pytest.approx((-1_007 - half, -1_007 + half))
+    assert half > 62
+    dated = difference(0.0, 1_007.0, own, step_part=1 / 12)
+    assert dated.upper == pytest.approx(found.upper + 1_007 / 12)
+    assert dated.lower == pytest.approx(found.lower - 1_007 / 12)
+    jump = difference(6_000.0, 1_000.0, own, step_part=0.1)
+    assert jump.upper == pytest.approx(5_000 + 1.96 * 1_001**0.5 + 500, abs=0.1)
 
 
 def test_now_is_the_last_minute_and_says_when_it_is_back():
@@ -137,3 +151,16 @@ def test_minutes_of_which_nothing_is_expected_are_counted_all_the_same():
     interval = ratio_interval(40, 120.0, 0.0025)
     found = measure(ALL, -1, interval, (START, until), frozenset(), none)
     assert (found.now, found.now_minutes, found.now_observed) == (None, 10, 40)
+
+
+def test_payments_that_do_not_fail_because_none_are_tried_are_not_affected():
+    """ "Affected: failed payments: all methods" was said of an outage."""
+    failed, more = ("payment_failure", "card"), ("payment_failure", "cod")
+    method = ("payment_method", "card")
+    rates = {ALL: [0] * 10, method: [0] * 10, failed: [0] * 10, more: [300] * 10}
+    found = measured(ALL, -1, rates, 10, shifted=[failed, more])
+    assert [(each.dimension, each.members[0].member) for each in found.affected] == [
+        ("payment_method", "card"),
+        ("payment_failure", "cod"),
+    ]
+    assert found.affected[1].of == 1

@@ -61,8 +61,10 @@ def test_a_market_that_stops_is_one_incident_named_by_its_first_shift():
     assert (incident.id, members(incident)) == ("BD-20231114T2214-down", ["books", "all", "toys"])
     assert incident.lead.dimension == "market"
     assert incident.kind == "drop"
-    incident.stopped = True
+    incident.lead.stopped_ms = T0
     assert incident.kind == "outage"
+    incident.lead.stopped_ms, incident.shifts[0].stopped_ms = 0, T0
+    assert incident.kind == "drop", "a category that stopped has stopped no market"
 
 
 def test_one_who_sees_all_shifts_at_once_gives_the_same_name():
@@ -131,7 +133,7 @@ def test_one_that_later_events_take_back_is_withdrawn_and_its_number_is_free():
 def test_what_was_withdrawn_leads_no_incident_and_dates_no_end():
     total, books = shift(), shift("books", start=1, found=3)
     (incident,) = step([], total, books)
-    incident.stopped = True
+    incident.lead.stopped_ms = T0
     (incident,) = step([incident], books, at=5, confirmed=[books])
     assert (incident.lead.member, incident.kind, incident.state) == ("books", "drop", "open")
     (incident,) = step([incident], total, books, at=6, confirmed=[books])
@@ -290,3 +292,11 @@ def test_open_incidents_are_bounded_too():
     found = step([], *apart, at=60 * 40)
     assert len(found) == INCIDENTS_MAX
     assert sum(len(each.shifts) for each in found) == len(apart)
+
+
+def test_an_incident_began_with_the_first_of_its_shifts_that_count():
+    books, total, toys = shift("books", start=-2), shift(start=1), shift("toys", start=-4)
+    (incident,) = step([], books, total, toys, at=4)
+    assert (incident.start_ms, incident.lead.start_ms) == (T0 - 4 * MINUTE_MS, T0 + MINUTE_MS)
+    (incident,) = step([incident], books, total, at=5)
+    assert incident.start_ms == T0 - 2 * MINUTE_MS, "toys were taken back"

@@ -193,6 +193,19 @@ def group_of(key, *alerts):
     return decode_group(body(notification(*alerts) | {"groupKey": key}))
 
 
+async def test_that_another_series_leads_is_news_in_the_next_message(found, tmp_path):
+    name = "PK-20260102T0437-down"
+    outage = alert(incident=name)
+    toys = alert("EcindexDemandShift", dimension="category", member="toys", incident=name)
+    async with delivering(found, tmp_path, now=redis_holds(NOW_MS)) as run:
+        await deliver(run, outage, toys)
+    async with delivering(found, tmp_path, now=redis_holds(NOW_MS, member="toys")) as run:
+        await deliver(run, outage | {"status": "resolved"}, toys)
+    led = "Now about Toys (category, Pakistan); the last message was about Pakistan. No longer fires: "
+    assert [taken["kind"] for taken in found.webhook.taken] == ["began", "changed"]
+    assert found.webhook.taken[1]["news"].startswith(led)
+
+
 async def test_an_end_that_alertmanager_does_not_send_is_told(found, tmp_path, clock):
     name, over = "PK-20260102T0437-down", rfc3339(NOW_MS)
     async with delivering(found, tmp_path, clock=clock, now=redis_holds(NOW_MS)) as run:

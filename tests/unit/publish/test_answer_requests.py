@@ -48,6 +48,18 @@ def test_what_is_over_is_expected_no_longer():
     assert answered(past, EXPECTED, until=rfc3339(AS_OF_MS)).until_ms == AS_OF_MS
 
 
+def test_an_event_is_of_its_series_whatever_else_began_before_it_or_ended_after_it():
+    """Hours in which a market was as usual were taught as those of its event."""
+    total = incident_shift(over_ms=AS_OF_MS - 30 * MINUTE_MS, at_ms=AS_OF_MS - 60 * MINUTE_MS)
+    toys = incident_shift("category", "toys", over_ms=AS_OF_MS, at_ms=AS_OF_MS - 90 * MINUTE_MS)
+    past = incident(total, toys, over_ms=AS_OF_MS)
+    past.start_ms = toys.start_ms
+    found = answered(published_incident(past), EXPECTED)
+    assert (found.start_ms, found.until_ms) == (total.start_ms, total.over_ms)
+    found = answered(published_incident(past), EXPECTED, member="category:books")
+    assert found.until_ms == AS_OF_MS
+
+
 def test_whoever_knows_better_says_so():
     until = rfc3339(AS_OF_MS + 30 * HOUR_MS)
     found = answered(STOP, EXPECTED, until=until, factor=2.5, text=" sale\nof books ")
