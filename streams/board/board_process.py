@@ -116,5 +116,5 @@ async def _pages(client: Any, settings: Settings, code: str) -> Sequence[PageCou
         raise OperationError(f"{settings.redis.url} (redis.url): {in_words(error)}") from error
 
 
-async def _nowhere(_answer: Answer) -> None:
+async def _nowhere(_answer: Answer) -> Answer:
     raise OperationError("answers are sent nowhere")
