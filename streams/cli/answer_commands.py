@@ -27,7 +27,9 @@ def answer_incident(
     ],
     bootstrap: Bootstrap = None,
     config: ConfigFile = None,
-    text: Annotated[str, typer.Option("--text", metavar="TEXT", help="Why, for others.")] = "",
+    text: Annotated[
+        str | None, typer.Option("--text", metavar="TEXT", help="Why, for others.")
+    ] = None,
     until: Annotated[
         str,
         typer.Option(

@@ -111,17 +111,7 @@ def decode_answer(key: bytes, value: bytes, stamp_ms: int | None = None) -> tupl
         raise AnswerError(
             f"key {_shown(key)}: market {_shown(record.market)}; expected that of {record.incident}"
         )
-    if record.kind not in KINDS:
-        raise AnswerError(f"kind {_shown(record.kind)}: expected one of {', '.join(KINDS)}")
-    if not is_author(record.by):
-        raise AnswerError(
-            f"by {_shown(record.by)}: expected a name of 1 to {AUTHOR_MAX} characters"
-        )
-    if len(record.text) > TEXT_MAX:
-        raise AnswerError(f"text of {len(record.text)} characters: expected at most {TEXT_MAX}")
-    for name, part in (("dimension", record.dimension), ("member", record.member)):
-        if len(part.encode(errors="replace")) > MEMBER_BYTES_MAX:
-            raise AnswerError(f"{name} {_shown(part)}: expected at most {MEMBER_BYTES_MAX} bytes")
+    _check_words(record)
     at_ms = _instant("at", record.at)
     if stamp_ms is not None and stamp_ms in STAMPS_MS:
         # By a clock ten minutes slow, a false alarm was about nothing that had just been found.
@@ -156,6 +146,20 @@ def is_author(text: str) -> bool:
         and not set(text) & set("|:\u2028\u2029")
         and text == text.strip()
     )
+
+
+def _check_words(record: AnswerRecord) -> None:
+    if record.kind not in KINDS:
+        raise AnswerError(f"kind {_shown(record.kind)}: expected one of {', '.join(KINDS)}")
+    if not is_author(record.by):
+        raise AnswerError(
+            f"by {_shown(record.by)}: expected a name of 1 to {AUTHOR_MAX} characters"
+        )
+    if len(record.text) > TEXT_MAX:
+        raise AnswerError(f"text of {len(record.text)} characters: expected at most {TEXT_MAX}")
+    for name, part in (("dimension", record.dimension), ("member", record.member)):
+        if len(part.encode(errors="replace")) > MEMBER_BYTES_MAX:
+            raise AnswerError(f"{name} {_shown(part)}: expected at most {MEMBER_BYTES_MAX} bytes")
 
 
 def _instant(name: str, text: str) -> int:

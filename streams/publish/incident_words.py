@@ -171,10 +171,18 @@ def _say_verdict(incident: PublishedIncident, given: PublishedAnswer, naming: Ma
             silent = f"{pause} it pages, since more was found later"
     if given.until is None:
         return f"A false alarm, says {given.by}{why}{silent}."
-    until = _time(incident, given.until, naming)
+    until = _time(incident, given.until, naming) + _factor(given, naming)
     if incident.over is None and _ms(given.until) <= _ms(incident.size.until):
         return f"Was expected until {until}, says {given.by}{why}{pause} it pages again."
     return f"Expected until {until}, says {given.by}{why}{silent}."
+
+
+def _factor(given: PublishedAnswer, naming: MarketNaming) -> str:
+    """Say by which factor, and of which series: that of a member is not the market's."""
+    if given.factor is None:
+        return ""
+    name = _short_name(given.dimension or MARKET, given.member or "", naming.name)
+    return f", factor {given.factor:g} of {name}"
 
 
 def _why(answer: PublishedAnswer) -> str:

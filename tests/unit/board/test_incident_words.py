@@ -263,6 +263,25 @@ def test_what_was_answered_is_said_with_its_author():
     assert not shown.sent
 
 
+@pytest.mark.parametrize(
+    ("scope", "name"),
+    [(("category", "books"), "Books (category)"), (("market", "all"), "Bangladesh")],
+)
+def test_a_factor_is_said_with_the_series_that_it_is_of(scope, name):
+    stop = incident(stopped=True)
+    until_ms = AS_OF_MS + 3_600_000
+    answer = Answer(
+        stop.id, "expected", "bob", AS_OF_MS, until_ms=until_ms, scope=scope, factor=6_500_000
+    )
+    shown = published_incident(stop, GivenAnswers(None, answer, (), stop.id))
+    assert say_answers(shown, BD) == [
+        f"Expected until 05:13 UTC+06, factor 6.5 of {name}, says bob: it does not page."
+    ]
+    series = "all" if scope[0] == "market" else ":".join(scope)
+    line = lines([ListedMarket("BD", [], [shown])])[-1]
+    assert f", factor 6.5 of {series} (bob, " in line
+
+
 def test_who_would_take_an_acknowledgement_back_reads_what_becomes_of_it_in_pagerduty():
     stop = incident(stopped=True)
     given = GivenAnswers(Answer(stop.id, "acknowledged", "alice", AS_OF_MS), None, (), None)

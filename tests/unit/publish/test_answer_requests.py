@@ -76,6 +76,34 @@ def test_what_was_given_can_be_taken_back_and_nothing_else(kind):
             answered(said, kind, taken_back=True)
 
 
+def test_whoever_changes_one_thing_of_an_expected_event_keeps_the_rest():
+    """The page changed the end: factor 6 of a category was applied to the market, and learnt."""
+    later = rfc3339(AS_OF_MS + 9 * HOUR_MS)
+    books = answered(STOP, EXPECTED, until=later, factor=6, member="category:books", text="sale")
+    said = structs.replace(STOP, verdict=published_answer(books))
+    assert answered(said, EXPECTED) == books
+    sooner = answered(said, EXPECTED, until=rfc3339(AS_OF_MS + HOUR_MS))
+    assert sooner == books._replace(until_ms=AS_OF_MS + HOUR_MS)
+    assert answered(said, EXPECTED, factor=2) == books._replace(factor=2_000_000)
+    assert answered(said, EXPECTED, factor="unknown").factor is None
+    assert answered(said, EXPECTED, text="") == books._replace(text="")
+    other = answered(said, EXPECTED, member="all")
+    assert (other.scope, other.factor) == (("market", "all"), round(STOP.size.ratio, 3) * 1e6)
+    unknown = structs.replace(said, verdict=structs.replace(said.verdict, factor=None))
+    assert answered(unknown, EXPECTED).factor is None
+    passed = structs.replace(said, verdict=structs.replace(said.verdict, until=rfc3339(AS_OF_MS)))
+    assert answered(passed, EXPECTED).until_ms == AS_OF_MS + EXPECTED_FOR_MS
+    false = structs.replace(said, verdict=published_answer(answered(STOP, FALSE_ALARM, text="no")))
+    assert answered(false, EXPECTED) == answered(STOP, EXPECTED)
+
+
+def test_a_series_may_be_named_that_is_no_member_of_the_methodology():
+    """The page names the series of the answer that it changes."""
+    assert answered(UNPAID, EXPECTED, member="payment_failure:cod").scope == (
+        "payment_failure", "cod"
+    )  # fmt: skip
+
+
 def test_an_event_cannot_have_ended_while_its_incident_goes_on():
     """It was taken, silenced nothing, and the page said "Expected until" all the same."""
     for until_ms in (AS_OF_MS - MINUTE_MS, AS_OF_MS):
