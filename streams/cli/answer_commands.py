@@ -35,7 +35,10 @@ def answer_incident(
         typer.Option(
             "--until",
             metavar="TIME",
-            help="Of `expected`: RFC 3339, at most 14 days ahead; default: in 6 hours.",
+            help=(
+                "Of `expected`: an instant such as 2026-11-30T20:00+05:00 or 2026-11-30T15:00Z, at "
+                "most 14 days ahead; default: in 6 hours."
+            ),
         ),
     ] = "",
     factor: Annotated[

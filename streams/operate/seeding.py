@@ -16,11 +16,10 @@ from streams.clock import now_ms
 from streams.console.errors import OperationError, unknown_market
 from streams.index.history_records import (
     DeclaredFactor,
-    HistoryError,
     declaration_records,
-    hour_of,
     is_plausible,
 )
+from streams.index.instants import typed_instant
 from streams.index.methodology import FACTOR_MAX, FACTOR_MIN, Market
 from streams.index.panes import HOUR_MS, LocalDays, day_number, rfc3339
 from streams.index.stamps import LOG_APPEND_TIME
@@ -155,10 +154,12 @@ def _instant(market: Market, text: str) -> int:
     try:
         day = day_number(text)
     except ValueError:
-        try:
-            instant_ms = hour_of(text)
-        except HistoryError as error:
-            raise OperationError(f"{error}, or a local date") from error
+        typed_ms = typed_instant(text)
+        if typed_ms is None or typed_ms % HOUR_MS:
+            raise OperationError(
+                f"{text!r}: expected a whole hour such as 2026-11-30T20:00+05:00, or a local date"
+            ) from None
+        instant_ms = typed_ms
     else:
         instant_ms = LocalDays(market.time_zone).start_ms(day) // HOUR_MS * HOUR_MS
     if not is_plausible(instant_ms):

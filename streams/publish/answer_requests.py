@@ -15,7 +15,7 @@ import msgspec
 
 from streams.index.answer_records import AnswerError, answer_record
 from streams.index.demand import SCALE
-from streams.index.instants import parse_instant
+from streams.index.instants import in_zone, parse_instant, typed_instant
 from streams.index.learning import WHOLE, Scope
 from streams.index.methodology import FACTOR_MAX, FACTOR_MIN, Market
 from streams.index.operator_answers import EXPECTED, NOTE, Answer
@@ -100,9 +100,14 @@ def _expected(
     until = request.until or incident.over  # what is over lasts no longer
     if not until and said is not None and (said.until or "") > rfc3339(answer.at_ms):
         until = said.until
-    until_ms = answer.at_ms + EXPECTED_FOR_MS if not until else parse_instant(until)
+    until_ms = answer.at_ms + EXPECTED_FOR_MS if not until else typed_instant(until)
     if start_ms is None or until_ms is None:
-        raise AnswerError(f"until {request.until!r}: expected an instant, RFC 3339")
+        example = in_zone(
+            rfc3339(answer.at_ms + EXPECTED_FOR_MS), market.time_zone, least="minutes"
+        )
+        raise AnswerError(
+            f"until {request.until!r}: expected an instant with its offset, such as {example}"
+        )
     if incident.over is None and until_ms <= answer.at_ms:
         raise AnswerError(
             f"until {until}: expected an instant after now ({rfc3339(answer.at_ms)}), since "

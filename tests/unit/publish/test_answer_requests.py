@@ -42,6 +42,25 @@ def test_one_click_expects_what_was_measured_from_the_beginning_on():
     assert found.factor == round(float(f"{BOOKS.size.ratio:.2g}") * 1_000_000)
 
 
+@pytest.mark.parametrize(
+    "until", ["2023-11-15T03:00Z", "2023-11-15T08:00+05:00", "2023-11-15 08:00:00+05:00"]
+)
+def test_an_end_is_taken_as_commands_print_it(until):
+    found = answered(BOOKS, EXPECTED, until=until)
+    assert rfc3339(found.until_ms) == "2023-11-15T03:00:00.000Z"
+    (line, _) = say_effect(found, BOOKS, "Asia/Karachi")
+    printed = line.split(",")[0].removeprefix("until ")
+    assert answered(BOOKS, EXPECTED, until=printed) == found
+
+
+@pytest.mark.parametrize("until", ["18:00", "tomorrow", "2023-11-15", "2023-11-15T08:00"])
+def test_what_is_no_end_is_refused_with_an_example_that_is_taken(until):
+    with pytest.raises(AnswerError, match=r"such as \S+\+05:00$") as refused:
+        answered(BOOKS, EXPECTED, until=until)
+    example = str(refused.value).split()[-1]
+    assert answered(BOOKS, EXPECTED, until=example).until_ms > AS_OF_MS
+
+
 def test_what_is_over_is_expected_no_longer():
     past = published_incident(incident(over_ms=AS_OF_MS - MINUTE_MS))
     assert answered(past, EXPECTED).until_ms == AS_OF_MS - MINUTE_MS
