@@ -9,6 +9,7 @@ import msgspec
 
 from streams.board.shown_shifts import ShownShift
 from streams.index.answer_records import INCIDENT_ID
+from streams.index.incidents import INCIDENTS_MAX
 from streams.index.indices import MARKET
 from streams.index.labels import label
 from streams.publish.incident_records import PublishedAnswer, PublishedIncident, read_incidents
@@ -24,9 +25,6 @@ from streams.publish.incident_words import (
 )
 from streams.publish.sent_records import PublishedSent, read_sent
 from streams.publish.suspicion_records import PublishedSuspicion, read_suspicions
-
-PAST_MAX = 20
-"""Past incidents that the page gets, the newest first."""
 
 
 class PageLevel(StrEnum):
@@ -113,7 +111,7 @@ def incidents_of(
     """
     found, known_sent = read_incidents(incidents), read_sent(sent or {})
     going = [each for each in found if each.over is None]
-    past = [each for each in found if each.over is not None][:PAST_MAX]
+    past = [each for each in found if each.over is not None][:INCIDENTS_MAX]
     return IncidentsOfMarket(
         open=[
             _shown(each, naming, known_sent.get(each.id))

@@ -23,6 +23,7 @@ from streams.board.shown_incidents import (
 from streams.board.shown_shifts import active
 from streams.flow.market_answers import GivenAnswers
 from streams.index.incident_measures import Affected, Excess
+from streams.index.incidents import INCIDENTS_MAX
 from streams.index.operator_answers import Answer
 from streams.index.panes import rfc3339
 from streams.index.shift_ratio import Contributor, RatioInterval
@@ -218,6 +219,17 @@ def test_cards_are_ordered_by_weight_and_say_when_what_happened():
     only = incidents_of({}, suspicion_fields([suspicion()]), BD)
     assert headline_of(only) == only.suspicions[0].line
     assert headline_of(IncidentsOfMarket()) == ""
+
+
+def test_the_page_knows_every_incident_that_redis_has():
+    """Links to the 21st and older ones opened a page that looked as if nothing had been."""
+    past = [
+        incident(incident_shift(at_ms=AS_OF_MS - number * 3_600_000), over_ms=AS_OF_MS)
+        for number in range(INCIDENTS_MAX)
+    ]
+    fields = incident_fields(past, {})
+    assert len(fields) == INCIDENTS_MAX
+    assert {each.id for each in incidents_of(fields, {}, BD).past} == set(fields)
 
 
 def test_the_level_is_the_worst_that_is_shown():
