@@ -19,6 +19,7 @@ from streams.publish.incident_words import (
     say_answers,
     say_incident,
     say_suspicion,
+    say_verdict_again,
     series_name,
     timeline_of,
     weight_of,
@@ -154,12 +155,19 @@ def _unanswered(incidents: IncidentsOfMarket) -> list[ShownIncident]:
     return [each for each in incidents.open if not each.silenced]
 
 
-def _undone(incident: PublishedIncident, sent: PublishedSent | None) -> list[str]:
-    """What to know before an acknowledgement is taken back here."""
+def _undone(
+    incident: PublishedIncident, naming: MarketNaming, sent: PublishedSent | None
+) -> list[str]:
+    """What to know before an acknowledgement or a verdict is taken back here."""
+    found = []
     paged = sent is not None and "pagerduty" in sent.receivers and incident.over is None
-    if not paged or incident.acknowledged is None:
-        return []
-    return [f"If it is undone here: {STAYS_IN_PAGERDUTY}"]
+    if paged and incident.acknowledged is not None:
+        found.append(f"If it is undone here: {STAYS_IN_PAGERDUTY}")
+    if incident.earlier_verdict is not None and incident.verdict is not None:
+        kind = incident.verdict.kind.replace("_", " ")
+        again = say_verdict_again(incident, incident.earlier_verdict, naming)
+        found.append(f"If “{kind}” is undone, this is in force again: {again}.")
+    return found
 
 
 def _shown(
@@ -186,7 +194,7 @@ def _shown(
         over=incident.over,
         command="" if incident.over is not None else _command(incident.id),
         shifts=_members(incident),
-        answers=say_answers(incident, naming) + _undone(incident, sent),
+        answers=say_answers(incident, naming) + _undone(incident, naming, sent),
         silenced=incident.silenced_by is not None,
         acknowledged=incident.acknowledged,
         verdict=incident.verdict,

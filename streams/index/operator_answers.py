@@ -70,8 +70,16 @@ class AnsweredIncident:
     @property
     def verdict(self) -> Answer | None:
         """The later one of ``expected`` and ``false_alarm`` that are in force; None: neither is."""
-        verdicts = [each for each in self.in_force.values() if each.kind != ACKNOWLEDGED]
-        return verdicts[-1] if verdicts else None
+        return next(iter(self._verdicts()), None)
+
+    @property
+    def earlier_verdict(self) -> Answer | None:
+        """The verdict that holds again if the later one is taken back; None: there is none."""
+        return next(iter(self._verdicts()[1:]), None)
+
+    def _verdicts(self) -> list[Answer]:
+        """Return the verdicts that nobody took back, the later one first."""
+        return [each for each in reversed(self.in_force.values()) if each.kind != ACKNOWLEDGED]
 
     @property
     def acknowledged(self) -> Answer | None:

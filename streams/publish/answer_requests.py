@@ -79,7 +79,14 @@ def answer_of(
 
 def _refuse_undo_of_nothing(kind: str, incident: PublishedIncident) -> None:
     given = {
-        each.kind for each in (incident.acknowledged, incident.verdict, *incident.notes) if each
+        each.kind
+        for each in (
+            incident.acknowledged,
+            incident.verdict,
+            incident.earlier_verdict,
+            *incident.notes,
+        )
+        if each
     }
     if kind not in given:
         raise AnswerError(

@@ -7,6 +7,8 @@ from msgspec import structs
 from support.flow_harness import METHODOLOGY
 from support.publications import AS_OF_MS, incident, incident_shift
 
+from streams.board.shown_incidents import incidents_of
+from streams.flow.market_answers import GivenAnswers
 from streams.index.answer_records import AnswerError, answer_record, decode_answer
 from streams.index.operator_answers import (
     ACKNOWLEDGED,
@@ -15,15 +17,18 @@ from streams.index.operator_answers import (
     KINDS,
     NOTE,
     Answer,
+    AnsweredIncident,
 )
 from streams.index.panes import HOUR_MS, MINUTE_MS, rfc3339
 from streams.publish.answer_requests import EXPECTED_FOR_MS, AnswerRequest, answer_of
 from streams.publish.answer_words import say_effect
-from streams.publish.incident_records import published_answer, published_incident
+from streams.publish.incident_records import incident_fields, published_answer, published_incident
+from streams.publish.incident_words import MarketNaming
 
 STOP = published_incident(incident())
 BOOKS = published_incident(incident(incident_shift("category", "books", direction=1)))
 UNPAID = published_incident(incident(incident_shift("payment_failure", "cod", direction=1)))
+KARACHI = MarketNaming("Pakistan", "PKR", "Asia/Karachi")
 PK = METHODOLOGY.markets["PK"]
 
 
@@ -159,6 +164,39 @@ def test_whoever_answers_is_told_until_when_by_what_and_what_is_silenced():
     (stays,) = effect(acked, ACKNOWLEDGED, taken_back=True)
     assert stays.endswith("PagerDuty stays acknowledged unless it is taken back there.")
     assert effect(BOOKS, NOTE, text="hm") == []
+
+
+def test_whoever_takes_a_verdict_back_is_told_which_one_holds_now():
+    """Alice's `expected` was in force again when bob took his `false_alarm` back, and nobody said so."""
+    until = rfc3339(AS_OF_MS + HOUR_MS)
+    planned = answered(BOOKS, EXPECTED, until=until, factor=2.5, text="sale")
+    false = answered(BOOKS, FALSE_ALARM)
+    both, one = AnsweredIncident(), AnsweredIncident()
+    for answer in (planned, false):
+        both.apply_answer(answer)
+    one.apply_answer(false)
+
+    def undone(given, kind):
+        said = GivenAnswers(None, given.verdict, (), None, given.earlier_verdict)
+        of = published_incident(incident(incident_shift("category", "books", direction=1)), said)
+        return say_effect(answered(of, kind, taken_back=True), of, "Asia/Karachi")
+
+    planned_words = "xpected until 04:13 PKT, factor 2.5 of Books (category), says aisha: sale"
+    assert undone(both, FALSE_ALARM) == [
+        f"in force now: E{planned_words}",
+        f"to take that back too: ecindex answer {BOOKS.id} expected --undo",
+    ]
+    assert undone(both, EXPECTED) == [
+        "in force now: A false alarm, says aisha",
+        f"to take that back too: ecindex answer {BOOKS.id} false-alarm --undo",
+    ]
+    assert undone(one, FALSE_ALARM) == ["in force: neither expected nor false alarm"]
+    said = GivenAnswers(None, both.verdict, (), None, both.earlier_verdict)
+    shift = incident(incident_shift("category", "books", direction=1))
+    (card,) = incidents_of(incident_fields([shift], {shift.id: said}), {}, KARACHI).open
+    assert card.answers[1:] == [
+        f"If “false alarm” is undone, this is in force again: E{planned_words}."
+    ]
 
 
 def test_the_other_kinds_need_no_more():
