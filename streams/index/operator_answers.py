@@ -63,6 +63,10 @@ class AnsweredIncident:
             others = [note for note in self.notes if note != answer]
             self.notes = [] if answer.taken_back else [*others, answer][-NOTES_MAX:]
             return
+        before = self.in_force.get(answer.kind)
+        again = before is not None and before == answer._replace(at_ms=before.at_ms)
+        if again and answer.kind == ACKNOWLEDGED:
+            return  # PagerDuty delivers twice what was taken and not confirmed
         self.in_force.pop(answer.kind, None)
         if not answer.taken_back:
             self.in_force[answer.kind] = answer

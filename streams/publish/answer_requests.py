@@ -99,14 +99,14 @@ def _expected(
     answer: Answer, request: AnswerRequest, incident: PublishedIncident, market: Market
 ) -> Answer:
     leading = incident.dimension, incident.member
-    said = _said(incident)
-    scope = _scope(request, leading if said is None else _scope_of(said), leading, market)
-    if said is not None and request.text is None:
-        answer = answer._replace(text=said.text)
+    in_force = _in_force(incident)
+    scope = _scope(request, leading if in_force is None else _scope_of(in_force), leading, market)
+    if in_force is not None and request.text is None:
+        answer = answer._replace(text=in_force.text)
     start_ms = parse_instant(incident.began)
     until = request.until or incident.over  # what is over lasts no longer
-    if not until and said is not None and (said.until or "") > rfc3339(answer.at_ms):
-        until = said.until
+    if not until and in_force is not None and (in_force.until or "") > rfc3339(answer.at_ms):
+        until = in_force.until
     until_ms = answer.at_ms + EXPECTED_FOR_MS if not until else typed_instant(until)
     if start_ms is None or until_ms is None:
         example = in_zone(
@@ -136,7 +136,7 @@ def _factor(
     request: AnswerRequest, incident: PublishedIncident, scope: Scope
 ) -> float | Literal["unknown"]:
     """Return the factor of a series, as asked for, as said before or as measured. Raises AnswerError."""
-    factor, said = request.factor, _said(incident)
+    factor, in_force = request.factor, _in_force(incident)
     if scope[0] == PAYMENT_FAILURE:
         if factor not in (None, "unknown"):
             raise AnswerError(
@@ -145,20 +145,20 @@ def _factor(
         return "unknown"
     if factor is not None:
         return factor
-    if said is not None and scope == _scope_of(said):
-        return "unknown" if said.factor is None else said.factor
+    if in_force is not None and scope == _scope_of(in_force):
+        return "unknown" if in_force.factor is None else in_force.factor
     leading = scope == (incident.dimension, incident.member)
     return measured_factor(incident.size.ratio) if leading else "unknown"
 
 
-def _said(incident: PublishedIncident) -> PublishedAnswer | None:
+def _in_force(incident: PublishedIncident) -> PublishedAnswer | None:
     """Return the answer in force that the incident is expected; None: nobody says so."""
     verdict = incident.verdict
     return verdict if verdict is not None and verdict.kind == EXPECTED else None
 
 
-def _scope_of(said: PublishedAnswer) -> Scope:
-    return said.dimension or WHOLE[0], said.member or WHOLE[1]
+def _scope_of(answer: PublishedAnswer) -> Scope:
+    return answer.dimension or WHOLE[0], answer.member or WHOLE[1]
 
 
 def _scope(request: AnswerRequest, default: Scope, leading: Scope, market: Market) -> Scope:

@@ -149,6 +149,19 @@ def test_an_answer_is_given_when_the_broker_stamps_it_whatever_the_clock_of_its_
     assert decode_answer(key, value, no_stamp)[1].at_ms == AT + off_ms
 
 
+def test_an_acknowledgement_that_is_delivered_twice_is_one():
+    """Told as a second one, it sent another message to everybody."""
+    answered = AnsweredIncident()
+    for answer in (said(ACKNOWLEDGED), said(ACKNOWLEDGED, AT + 9_000)):
+        answered.apply_answer(answer)
+    assert answered.acknowledged == said(ACKNOWLEDGED)
+    bob = said(ACKNOWLEDGED, AT + 9_001)._replace(by="bob")
+    answered.apply_answer(bob)
+    assert answered.acknowledged == bob
+    answered.apply_answer(said(ACKNOWLEDGED, AT + 9_002, taken_back=True))
+    assert answered.acknowledged is None
+
+
 def test_an_event_of_the_future_is_refused():
     """Given in 2099 it was expected until then, and counted more than every later answer."""
     key, value = answer_record(said(EXPECTED, AT + 1, until_ms=AT + 1 + EXPECTED_MAX_MS))
