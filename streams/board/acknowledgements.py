@@ -71,7 +71,7 @@ def is_signed(body: bytes, header: str, secret: str) -> bool:
 def acknowledgement(body: bytes) -> Answer | None:
     """Return the answer that a delivery is; None: it is about something else.
 
-    The instant is PagerDuty's, so a delivery that comes twice is one answer. Raises AnswerError.
+    The instant is PagerDuty's, so a delivery that comes twice has one key. Raises AnswerError.
     """
     try:
         event = _decode(body).event

@@ -50,7 +50,7 @@ class Answering:
     """What answers need: who may give them, what there is to answer, and where they go.
 
     ``incidents``: those of a market, by id. ``pages``: how often it paged. They raise OperationError, as
-    ``send`` does.
+    ``send`` does, which returns the answer with the broker's instant.
     """
 
     tokens: Tokens
@@ -58,7 +58,7 @@ class Answering:
     markets: Mapping[str, Market]
     incidents: Callable[[str], Awaitable[Mapping[str, PublishedIncident]]]
     pages: Callable[[str], Awaitable[Sequence[PageCount]]]
-    send: Callable[[Answer], Awaitable[None]]
+    send: Callable[[Answer], Awaitable[Answer]]
     now_ms: Callable[[], int]
     steady_ms: Callable[[], int]
 
@@ -116,7 +116,7 @@ class AnswerApi:
             answer = await reading
             if answer is None:
                 return web.Response(status=HTTPStatus.ACCEPTED, text="ignored\n")
-            await self._given.send(answer)
+            answer = await self._given.send(answer)
         except _NotTakenError as error:
             return web.Response(status=error.status, text=f"{error}\n")
         except (msgspec.DecodeError, AnswerError) as error:

@@ -24,7 +24,7 @@ from streams.publish.page_records import PAGES_FIELD, read_pages
 from streams.publish.redis_clients import REDIS_ERRORS, async_client, close_client, in_words
 from streams.settings import Settings, load_methodology
 
-Send = Callable[[Answer], Awaitable[None]]
+Send = Callable[[Answer], Awaitable[Answer]]
 
 _log = structlog.get_logger(__name__)
 
@@ -116,5 +116,5 @@ async def _pages(client: Any, settings: Settings, code: str) -> Sequence[PageCou
         raise OperationError(f"{settings.redis.url} (redis.url): {in_words(error)}") from error
 
 
-async def _nowhere(_answer: Answer) -> None:
+async def _nowhere(_answer: Answer) -> Answer:
     raise OperationError("answers are sent nowhere")

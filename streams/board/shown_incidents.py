@@ -9,6 +9,7 @@ import msgspec
 
 from streams.board.shown_shifts import ShownShift
 from streams.index.answer_records import INCIDENT_ID
+from streams.index.incidents import INCIDENTS_MAX
 from streams.index.indices import MARKET
 from streams.index.labels import label
 from streams.publish.incident_records import PublishedAnswer, PublishedIncident, read_incidents
@@ -18,15 +19,13 @@ from streams.publish.incident_words import (
     say_answers,
     say_incident,
     say_suspicion,
+    say_verdict_again,
     series_name,
     timeline_of,
     weight_of,
 )
 from streams.publish.sent_records import PublishedSent, read_sent
 from streams.publish.suspicion_records import PublishedSuspicion, read_suspicions
-
-PAST_MAX = 20
-"""Past incidents that the page gets, the newest first."""
 
 
 class PageLevel(StrEnum):
@@ -113,7 +112,7 @@ def incidents_of(
     """
     found, known_sent = read_incidents(incidents), read_sent(sent or {})
     going = [each for each in found if each.over is None]
-    past = [each for each in found if each.over is not None][:PAST_MAX]
+    past = [each for each in found if each.over is not None][:INCIDENTS_MAX]
     return IncidentsOfMarket(
         open=[
             _shown(each, naming, known_sent.get(each.id))
@@ -156,12 +155,19 @@ def _unanswered(incidents: IncidentsOfMarket) -> list[ShownIncident]:
     return [each for each in incidents.open if not each.silenced]
 
 
-def _undone(incident: PublishedIncident, sent: PublishedSent | None) -> list[str]:
-    """What to know before an acknowledgement is taken back here."""
+def _undone(
+    incident: PublishedIncident, naming: MarketNaming, sent: PublishedSent | None
+) -> list[str]:
+    """What to know before an acknowledgement or a verdict is taken back here."""
+    found = []
     paged = sent is not None and "pagerduty" in sent.receivers and incident.over is None
-    if not paged or incident.acknowledged is None:
-        return []
-    return [f"If it is undone here: {STAYS_IN_PAGERDUTY}"]
+    if paged and incident.acknowledged is not None:
+        found.append(f"If it is undone here: {STAYS_IN_PAGERDUTY}")
+    if incident.earlier_verdict is not None and incident.verdict is not None:
+        kind = incident.verdict.kind.replace("_", " ")
+        again = say_verdict_again(incident, incident.earlier_verdict, naming)
+        found.append(f"If “{kind}” is undone, this is in force again: {again}.")
+    return found
 
 
 def _shown(
@@ -188,7 +194,7 @@ def _shown(
         over=incident.over,
         command="" if incident.over is not None else _command(incident.id),
         shifts=_members(incident),
-        answers=say_answers(incident, naming) + _undone(incident, sent),
+        answers=say_answers(incident, naming) + _undone(incident, naming, sent),
         silenced=incident.silenced_by is not None,
         acknowledged=incident.acknowledged,
         verdict=incident.verdict,

@@ -27,13 +27,18 @@ def answer_incident(
     ],
     bootstrap: Bootstrap = None,
     config: ConfigFile = None,
-    text: Annotated[str, typer.Option("--text", metavar="TEXT", help="Why, for others.")] = "",
+    text: Annotated[
+        str | None, typer.Option("--text", metavar="TEXT", help="Why, for others.")
+    ] = None,
     until: Annotated[
         str,
         typer.Option(
             "--until",
             metavar="TIME",
-            help="Of `expected`: RFC 3339, at most 14 days ahead; default: in 6 hours.",
+            help=(
+                "Of `expected`: an instant such as 2026-11-30T20:00+05:00 or 2026-11-30T15:00Z, at "
+                "most 14 days ahead; default: in 6 hours."
+            ),
         ),
     ] = "",
     factor: Annotated[

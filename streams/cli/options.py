@@ -73,10 +73,10 @@ def day_of(option: str, text: str | None) -> str | None:
 
 def instant_of(option: str, text: str | None) -> int | None:
     """Parse an instant into epoch ms. Raises SettingsError."""
-    from streams.index.instants import parse_instant
+    from streams.index.instants import typed_instant
     from streams.settings import Problem, SettingsError
 
-    instant_ms = None if text is None else parse_instant(text)
+    instant_ms = None if text is None else typed_instant(text)
     if text is not None and instant_ms is None:
         expected = "an instant such as 2026-11-24T09:54:00Z"
         raise SettingsError([Problem(option, repr(text), "command line", expected)])

@@ -24,6 +24,8 @@ class GivenAnswers(NamedTuple):
     notes: tuple[Answer, ...]
     silenced_by: str | None
     """Incident whose answer keeps this one from paging: its own, or an earlier one. None: it pages."""
+    earlier_verdict: Answer | None = None
+    """Verdict that holds again if ``verdict`` is taken back."""
 
 
 NOT_ANSWERED = GivenAnswers(None, None, (), None)
@@ -86,6 +88,7 @@ class AnsweredShifts:
                     None if of_own is None else of_own.verdict,
                     () if of_own is None else tuple(of_own.notes),
                     None if by is None else by.incident,
+                    None if of_own is None else of_own.earlier_verdict,
                 )
         if found != self._given:
             self._given = found

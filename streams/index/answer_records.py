@@ -18,15 +18,13 @@ from streams.index.instants import parse_instant
 from streams.index.learning import WHOLE
 from streams.index.methodology import FACTOR_MAX, FACTOR_MIN
 from streams.index.operator_answers import EXPECTED, EXPECTED_MAX_MS, KINDS, Answer
-from streams.index.panes import MINUTE_MS, rfc3339
+from streams.index.panes import rfc3339
 from streams.index.stamps import STAMPS_MS
 from streams.index.values import VERSION
 
 TEXT_MAX = 1_000
 """Longest note, in characters."""
 AUTHOR_MAX = 64
-AHEAD_MAX_MS = 5 * MINUTE_MS
-"""How far an answer may lie after its record's timestamp, as an event may after its arrival."""
 _SHOWN_MAX = 100
 """Characters of a refused text that a message shows: it is logged, and may be as long as a record."""
 INCIDENT_ID = re.compile(r"([A-Za-z0-9._-]{1,64})-\d{8}T\d{4}-(up|down)")
@@ -101,7 +99,8 @@ def answer_record(answer: Answer) -> tuple[bytes, bytes]:
 def decode_answer(key: bytes, value: bytes, stamp_ms: int | None = None) -> tuple[str, Answer]:
     """(market, answer) of a record. Raises AnswerError when it breaks the contract.
 
-    ``stamp_ms``: the record's timestamp; None: it is not stored yet.
+    ``stamp_ms``: the record's timestamp, which is when the answer was given: the clock of whoever gave
+    it may be off. None: it is not stored yet, or not by the broker's clock.
     """
     try:
         record = _decode(value)
@@ -112,25 +111,18 @@ def decode_answer(key: bytes, value: bytes, stamp_ms: int | None = None) -> tupl
         raise AnswerError(
             f"key {_shown(key)}: market {_shown(record.market)}; expected that of {record.incident}"
         )
-    if record.kind not in KINDS:
-        raise AnswerError(f"kind {_shown(record.kind)}: expected one of {', '.join(KINDS)}")
-    if not is_author(record.by):
-        raise AnswerError(
-            f"by {_shown(record.by)}: expected a name of 1 to {AUTHOR_MAX} characters"
-        )
-    if len(record.text) > TEXT_MAX:
-        raise AnswerError(f"text of {len(record.text)} characters: expected at most {TEXT_MAX}")
-    for name, part in (("dimension", record.dimension), ("member", record.member)):
-        if len(part.encode(errors="replace")) > MEMBER_BYTES_MAX:
-            raise AnswerError(f"{name} {_shown(part)}: expected at most {MEMBER_BYTES_MAX} bytes")
-    at_ms = _given_at(record, stamp_ms)
+    _check_words(record)
+    at_ms = _instant("at", record.at)
+    if stamp_ms is not None and stamp_ms in STAMPS_MS:
+        # By a clock ten minutes slow, a false alarm was about nothing that had just been found.
+        at_ms = stamp_ms
     start_ms = until_ms = 0
     if record.kind == EXPECTED and not record.taken_back:
         start_ms, until_ms = _instant("start", record.start), _instant("until", record.until)
         if not start_ms < until_ms <= at_ms + EXPECTED_MAX_MS:
             raise AnswerError(
                 f"until {record.until}: expected an instant after {record.start}, at most 14 days "
-                f"after the answer ({record.at})"
+                f"after the answer ({rfc3339(at_ms)})"
             )
     return market, Answer(
         record.incident,
@@ -156,15 +148,18 @@ def is_author(text: str) -> bool:
     )
 
 
-def _given_at(record: AnswerRecord, stamp_ms: int | None) -> int:
-    at_ms = _instant("at", record.at)
-    if stamp_ms is not None and at_ms > stamp_ms + AHEAD_MAX_MS:
-        # One of 2099 was in force until then, and counted more than every later one.
+def _check_words(record: AnswerRecord) -> None:
+    if record.kind not in KINDS:
+        raise AnswerError(f"kind {_shown(record.kind)}: expected one of {', '.join(KINDS)}")
+    if not is_author(record.by):
         raise AnswerError(
-            f"at {record.at}: expected at most {AHEAD_MAX_MS // MINUTE_MS} minutes after the record's "
-            f"timestamp ({rfc3339(stamp_ms)})"
+            f"by {_shown(record.by)}: expected a name of 1 to {AUTHOR_MAX} characters"
         )
-    return at_ms
+    if len(record.text) > TEXT_MAX:
+        raise AnswerError(f"text of {len(record.text)} characters: expected at most {TEXT_MAX}")
+    for name, part in (("dimension", record.dimension), ("member", record.member)):
+        if len(part.encode(errors="replace")) > MEMBER_BYTES_MAX:
+            raise AnswerError(f"{name} {_shown(part)}: expected at most {MEMBER_BYTES_MAX} bytes")
 
 
 def _instant(name: str, text: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -14,6 +15,8 @@ _MINUTE_MS = 60_000
 _SECOND_MS, _DAY_MS = 1_000, 86_400_000
 _CACHE_MAX = 100_000
 _PREFIX = 17  # length of "2026-11-24T09:54:"; seconds and offset follow
+
+_TO_THE_MINUTE = re.compile(r"(\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d)([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
 MINUTES: Final[dict[str, int]] = {}
 RESTS: Final[dict[str, int]] = {}
@@ -36,6 +39,19 @@ def parse_instant(text: str) -> int | None:
         if rest is not None:
             return minute + rest
     return _parse(text)
+
+
+def typed_instant(text: str) -> int | None:
+    """UTC epoch ms of an instant that a person types; None when it is none.
+
+    Commands print instants to the minute, and what they print may be typed. Events are read by
+    ``parse_instant``.
+
+    >>> typed_instant("2026-11-24T14:54+05:00") == typed_instant("2026-11-24 09:54:00Z")
+    True
+    """
+    found = _TO_THE_MINUTE.fullmatch(text.strip())
+    return parse_instant(text.strip() if found is None else f"{found[1]}:00{found[2]}")
 
 
 def in_zone(instant: str, time_zone: str, least: str = "auto") -> str:

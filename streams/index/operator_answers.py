@@ -63,6 +63,10 @@ class AnsweredIncident:
             others = [note for note in self.notes if note != answer]
             self.notes = [] if answer.taken_back else [*others, answer][-NOTES_MAX:]
             return
+        before = self.in_force.get(answer.kind)
+        again = before is not None and before == answer._replace(at_ms=before.at_ms)
+        if again and answer.kind == ACKNOWLEDGED:
+            return  # PagerDuty delivers twice what was taken and not confirmed
         self.in_force.pop(answer.kind, None)
         if not answer.taken_back:
             self.in_force[answer.kind] = answer
@@ -70,8 +74,16 @@ class AnsweredIncident:
     @property
     def verdict(self) -> Answer | None:
         """The later one of ``expected`` and ``false_alarm`` that are in force; None: neither is."""
-        verdicts = [each for each in self.in_force.values() if each.kind != ACKNOWLEDGED]
-        return verdicts[-1] if verdicts else None
+        return next(iter(self._verdicts()), None)
+
+    @property
+    def earlier_verdict(self) -> Answer | None:
+        """The verdict that holds again if the later one is taken back; None: there is none."""
+        return next(iter(self._verdicts()[1:]), None)
+
+    def _verdicts(self) -> list[Answer]:
+        """Return the verdicts that nobody took back, the later one first."""
+        return [each for each in reversed(self.in_force.values()) if each.kind != ACKNOWLEDGED]
 
     @property
     def acknowledged(self) -> Answer | None:

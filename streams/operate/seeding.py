@@ -16,13 +16,13 @@ from streams.clock import now_ms
 from streams.console.errors import OperationError, unknown_market
 from streams.index.history_records import (
     DeclaredFactor,
-    HistoryError,
     declaration_records,
-    hour_of,
     is_plausible,
 )
+from streams.index.instants import typed_instant
 from streams.index.methodology import FACTOR_MAX, FACTOR_MIN, Market
 from streams.index.panes import HOUR_MS, LocalDays, day_number, rfc3339
+from streams.index.stamps import LOG_APPEND_TIME
 from streams.records.kafka_topics import connected
 from streams.records.kafka_words import in_words
 from streams.settings import Settings, load_methodology
@@ -154,10 +154,12 @@ def _instant(market: Market, text: str) -> int:
     try:
         day = day_number(text)
     except ValueError:
-        try:
-            instant_ms = hour_of(text)
-        except HistoryError as error:
-            raise OperationError(f"{error}, or a local date") from error
+        typed_ms = typed_instant(text)
+        if typed_ms is None or typed_ms % HOUR_MS:
+            raise OperationError(
+                f"{text!r}: expected a whole hour such as 2026-11-30T20:00+05:00, or a local date"
+            ) from None
+        instant_ms = typed_ms
     else:
         instant_ms = LocalDays(market.time_zone).start_ms(day) // HOUR_MS * HOUR_MS
     if not is_plausible(instant_ms):
@@ -185,10 +187,11 @@ async def send_history(settings: Settings, records: list[tuple[bytes, bytes | No
 
 async def send_to(
     settings: Settings, topic: str, records: list[tuple[bytes, bytes | None]]
-) -> None:
+) -> list[int | None]:
     """Send records to the one partition of a topic that all workers read, in order.
 
-    Returns when all are acknowledged. Raises OperationError, also when the topic is missing or was
+    Returns the broker's timestamps when all are acknowledged; None: the topic has the producer's. Raises
+    OperationError, also when the topic is missing or was
     created anew meanwhile: a broker that creates topics by itself would have taken them for nobody.
     """
     async with connected(settings.kafka) as admin:
@@ -197,16 +200,20 @@ async def send_to(
             raise OperationError(
                 f"no topic {topic}: nothing is declared; run `ecindex topics create`, then this again"
             )
-        await _send(settings, topic, records)
+        stamps_ms = await _send(settings, topic, records)
         after = (await topic_identities(admin, [topic])).get(topic)
     if after is None or after.topic_id != before.topic_id:
         raise OperationError(
             f"topic {topic} was deleted while records were sent; see that it is there "
             "(`ecindex topics check`), then run this again"
         )
+    return stamps_ms
 
 
-async def _send(settings: Settings, topic: str, records: list[tuple[bytes, bytes | None]]) -> None:
+async def _send(
+    settings: Settings, topic: str, records: list[tuple[bytes, bytes | None]]
+) -> list[int | None]:
+    stamps_ms: list[int | None] = []
     packing.install()
     producer = AIOKafkaProducer(
         **settings.kafka.client_options(),
@@ -222,7 +229,9 @@ async def _send(settings: Settings, topic: str, records: list[tuple[bytes, bytes
             batch = records[at : at + _IN_FLIGHT]
             sent = [await producer.send(topic, value, key=key, partition=0) for key, value in batch]
             for future in sent:
-                await future
+                stored = await future
+                by_broker = stored.timestamp_type == LOG_APPEND_TIME
+                stamps_ms.append(stored.timestamp if by_broker else None)
     except KafkaError as error:
         where = settings.kafka.bootstrap_servers
         raise OperationError(
@@ -230,3 +239,4 @@ async def _send(settings: Settings, topic: str, records: list[tuple[bytes, bytes
         ) from error
     finally:
         await producer.stop()
+    return stamps_ms

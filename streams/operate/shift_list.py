@@ -7,6 +7,7 @@ from typing import NamedTuple, cast
 
 from streams.console.errors import OperationError, unknown_market
 from streams.index.answer_records import TEXT_MAX
+from streams.index.indices import MARKET
 from streams.index.page_budget import PageCount
 from streams.index.shown_sizes import size_words
 from streams.index.shown_text import one_line
@@ -64,12 +65,11 @@ def lines(listed: Sequence[ListedMarket]) -> list[str]:
 
 def _of_incident(incident: PublishedIncident, sent: PublishedSent | None) -> list[str]:
     size, over = incident.size, incident.over
-    series = "all" if incident.dimension == "market" else f"{incident.dimension}:{incident.member}"
     when = f"{incident.began[:16]}Z to {'now' if over is None else f'{over[:16]}Z'}"
     if incident.state == "withdrawn" and over is not None:
         when = f"at {over[:16]}Z by events that came late"
     ratio = size_words(size.ratio, size.lower, size.upper)
-    what = f"{incident.state} {incident.kind} of {one_line(series, TEXT_MAX)}"
+    what = f"{incident.state} {incident.kind} of {_series(incident)}"
     head = f"{incident.id}  {what}, {when}, {ratio}"
     given = [each for each in (incident.acknowledged, incident.verdict) if each is not None]
     found = [head]
@@ -83,10 +83,20 @@ def _of_incident(incident: PublishedIncident, sent: PublishedSent | None) -> lis
     return found
 
 
+def _series(of: PublishedIncident | PublishedAnswer) -> str:
+    """Name the leading series of an incident, or that of an answer's factor."""
+    name = "all" if of.dimension in (None, MARKET) else f"{of.dimension}:{of.member}"
+    return one_line(name, TEXT_MAX)
+
+
 def _of_answer(answer: PublishedAnswer) -> str:
     about = ""
     if answer.until is not None:
-        factor = "unknown size" if answer.factor is None else f"factor {answer.factor:g}"
+        factor = (
+            "unknown size"
+            if answer.factor is None
+            else f"factor {answer.factor:g} of {_series(answer)}"
+        )
         about = f" until {answer.until[:16]}Z, {factor}"
     text = f": {one_line(answer.text, TEXT_MAX)}" if answer.text else ""
     kind = answer.kind.replace("_", " ")

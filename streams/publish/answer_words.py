@@ -5,19 +5,22 @@ from __future__ import annotations
 from streams.index.demand import SCALE
 from streams.index.instants import in_zone
 from streams.index.learning import WHOLE, Scope
-from streams.index.operator_answers import ACKNOWLEDGED, EXPECTED, FALSE_ALARM, Answer
+from streams.index.operator_answers import ACKNOWLEDGED, EXPECTED, FALSE_ALARM, NOTE, Answer
 from streams.index.panes import rfc3339
 from streams.publish.incident_records import PublishedIncident
-from streams.publish.incident_words import STAYS_IN_PAGERDUTY
+from streams.publish.incident_words import STAYS_IN_PAGERDUTY, MarketNaming, say_verdict_again
 
 _SERIES_MAX = 4
 
 
 def say_effect(answer: Answer, incident: PublishedIncident, time_zone: str) -> list[str]:
-    """Return until when and by which factor an event is expected, and what the answer silences."""
+    """Return until when and by which factor an event is expected, and what the answer silences.
+
+    Of one that is taken back: what holds now.
+    """
     if answer.taken_back:
         stays = f"where `ecindex notify` has told it: {STAYS_IN_PAGERDUTY}"
-        return [stays] if answer.kind == ACKNOWLEDGED else []
+        return [stays] if answer.kind == ACKNOWLEDGED else _in_force(answer, incident, time_zone)
     if answer.kind == FALSE_ALARM:
         return [
             f"silenced: what was found of {incident.id} by now, and what that explains; the rest pages",
@@ -27,6 +30,19 @@ def say_effect(answer: Answer, incident: PublishedIncident, time_zone: str) -> l
         return []
     until = in_zone(rfc3339(answer.until_ms), time_zone, "minutes")
     return [f"until {until}, {_factor(answer)}", _silenced(answer, incident)]
+
+
+def _in_force(answer: Answer, incident: PublishedIncident, time_zone: str) -> list[str]:
+    """Say which verdict holds once one is taken back: an earlier one of somebody else may."""
+    if answer.kind == NOTE:
+        return []
+    verdicts = (incident.verdict, incident.earlier_verdict)
+    left = next((each for each in verdicts if each and each.kind != answer.kind), None)
+    if left is None:
+        return ["in force: neither expected nor false alarm"]
+    words = say_verdict_again(incident, left, MarketNaming(incident.market, time_zone=time_zone))
+    undo = f"ecindex answer {incident.id} {left.kind.replace('_', '-')} --undo"
+    return [f"in force now: {words}", f"to take that back too: {undo}"]
 
 
 def _factor(answer: Answer) -> str:

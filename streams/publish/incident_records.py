@@ -133,6 +133,8 @@ class PublishedIncident(msgspec.Struct, frozen=True):
     """Incident whose answer keeps this one from paging. None: it pages, or it is over."""
     now_counted: IncidentCount | None = None
     """Count of the last minutes where nothing is expected of them, and ``now`` has no ratio to say."""
+    earlier_verdict: PublishedAnswer | None = None
+    """Verdict that holds again if ``verdict`` is taken back."""
     v: int = VERSION
 
 
@@ -194,6 +196,7 @@ def published_incident(incident: Incident, given: GivenAnswers = NOT_ANSWERED) -
         notes=[published_answer(each) for each in given.notes],
         silenced_by=given.silenced_by,
         now_counted=None if incident.over_ms else _now_counted(measures),
+        earlier_verdict=given.earlier_verdict and published_answer(given.earlier_verdict),
     )
 
 

@@ -170,12 +170,38 @@ def _say_verdict(incident: PublishedIncident, given: PublishedAnswer, naming: Ma
         silent = f"{pause} it does not page"
         if incident.silenced_by is None:
             silent = f"{pause} it pages, since more was found later"
+    if _has_passed(incident, given.until):
+        silent = f"{pause} it pages again"
+    return f"{_claim(incident, given, naming)}{silent}."
+
+
+def say_verdict_again(
+    incident: PublishedIncident, given: PublishedAnswer, naming: MarketNaming
+) -> str:
+    """Return a verdict that is in force once a later one is taken back, without its consequences."""
+    return one_line(_claim(incident, given, naming), LINE_MAX)
+
+
+def _claim(incident: PublishedIncident, given: PublishedAnswer, naming: MarketNaming) -> str:
+    says = f"says {given.by}{_why(given)}"
     if given.until is None:
-        return f"A false alarm, says {given.by}{why}{silent}."
-    until = _time(incident, given.until, naming)
-    if incident.over is None and _ms(given.until) <= _ms(incident.size.until):
-        return f"Was expected until {until}, says {given.by}{why}{pause} it pages again."
-    return f"Expected until {until}, says {given.by}{why}{silent}."
+        return f"A false alarm, {says}"
+    until = _time(incident, given.until, naming) + _factor(given, naming)
+    verb = "Was expected" if _has_passed(incident, given.until) else "Expected"
+    return f"{verb} until {until}, {says}"
+
+
+def _has_passed(incident: PublishedIncident, until: str | None) -> bool:
+    """Whether an incident goes on beyond the end of the event that it was said to be."""
+    return until is not None and incident.over is None and _ms(until) <= _ms(incident.size.until)
+
+
+def _factor(given: PublishedAnswer, naming: MarketNaming) -> str:
+    """Say by which factor, and of which series: that of a member is not the market's."""
+    if given.factor is None:
+        return ""
+    name = _short_name(given.dimension or MARKET, given.member or "", naming.name)
+    return f", factor {given.factor:g} of {name}"
 
 
 def _why(answer: PublishedAnswer) -> str:

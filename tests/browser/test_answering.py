@@ -8,7 +8,6 @@ from support.publications import incident, incident_shift
 
 from streams import clock
 from streams.flow.market_answers import GivenAnswers
-from streams.index.operator_answers import Answer
 from streams.index.page_budget import PageCount
 from streams.index.panes import MINUTE_MS
 from tests.browser.test_page import (  # noqa: F401 - fixtures
@@ -39,6 +38,7 @@ async def board(server, redis, shop, browser, tmp_path):  # noqa: F811 - fixture
 
     async def send(answer):
         sent.append(answer)
+        return answer
 
     async def publish(given=None):
         floor = shop.floors["PK"]
@@ -90,11 +90,13 @@ async def test_an_expected_event_is_changed_in_a_dialog(board):
     await page.evaluate(f"sessionStorage.setItem('ecindex-token', '{TOKEN}')")
     await page.click("text='Expected'")
     await heard(page, sent, 1)
-    given = Answer(**sent[0]._asdict())
+    given = sent[0]._replace(text="sale", scope=("category", "books"), factor=6_000_000)
     await publish(GivenAnswers(None, given, (), rush.id))
     await page.click("text='Until'")
+    assert "demand of category:books" in await page.inner_text("dialog")
     await page.fill("dialog input[type=number]", "2.5")
     await page.click("dialog >> text='OK'")
     await heard(page, sent, 2)
-    assert sent[1].factor == 2_500_000
+    assert (sent[1].factor, sent[1].scope) == (2_500_000, ("category", "books"))
+    assert sent[1].text == "sale"
     assert abs(sent[1].until_ms - given.until_ms) < MINUTE_MS

@@ -390,6 +390,12 @@ async def test_a_link_to_an_incident_opens_its_market_and_its_card(shop, see, ur
     await page.goto(f"{url}?incident=BD-20200101T0000-up")
     said = "document.querySelector('#announcement').textContent"
     await until_true(page, f"{said}.includes('not known any more')")
+    assert "not known any more" in await page.inner_text("#incidents .gone")
+    await page.goto(f"{url}?incident=BD-2020")
+    assert "BD-2020 is not known any more" in await page.inner_text("#incidents .gone")
+    await page.click("#incidents .rows a")
+    await page.wait_for_selector(f'.incident[data-id="{over.id}"]')
+    assert await page.locator(".gone").count() == 0
 
 
 async def test_the_page_is_not_calm_while_the_chart_falls(shop, see):

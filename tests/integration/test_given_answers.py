@@ -19,15 +19,16 @@ from streams.flow.history_book import HistoryBook
 from streams.flow.market_answers import GivenAnswers
 from streams.index.answer_records import answer_record, decode_answer
 from streams.index.instants import in_zone
-from streams.index.operator_answers import FALSE_ALARM, NOTE, Answer
+from streams.index.operator_answers import EXPECTED, FALSE_ALARM, NOTE, Answer
 from streams.index.page_budget import PageCount
-from streams.index.panes import rfc3339
+from streams.index.panes import HOUR_MS, MINUTE_MS, rfc3339
 from streams.operate.answering import answer_command, sending
 from streams.operate.shift_list import lines, list_shifts
 from streams.publish.answer_requests import EXPECTED_FOR_MS, AnswerRequest
 from streams.publish.incident_records import incident_fields
 from streams.publish.keys import market_keys
 from streams.publish.page_records import PAGES_FIELD, pages_text
+from streams.records.altering_topics import alter_topic
 from streams.records.kafka_topics import connected
 from streams.worker.history_reader import HistoryReader
 from streams.worker.topic_ids import UNKNOWN, id_of
@@ -66,10 +67,11 @@ async def test_who_starts_later_knows_what_was_answered_and_taken_back(made):
 
         async def send(answer):
             key, value = answer_record(answer)
-            await producer.send_and_wait(made.settings.topics.answers, value, key=key)
+            stored = await producer.send_and_wait(made.settings.topics.answers, value, key=key)
+            return answer._replace(at_ms=stored.timestamp)
 
         said = Answer(JUMP, FALSE_ALARM, "aisha", now_ms())
-        await send(said)
+        said = await send(said)
         heard = await read(made, admin, lambda market: market.answers.version == 1)
         assert heard.answers.verdict(JUMP) == said
         await send(said._replace(at_ms=said.at_ms + 1, taken_back=True))
@@ -99,7 +101,8 @@ async def test_what_was_taken_back_is_not_in_force_again_while_a_worker_reads_an
 
         async def send(answer):
             key, value = answer_record(answer)
-            await producer.send_and_wait(made.settings.topics.answers, value, key=key)
+            stored = await producer.send_and_wait(made.settings.topics.answers, value, key=key)
+            return answer._replace(at_ms=stored.timestamp)
 
         reader = Failing(
             made.settings,
@@ -109,22 +112,23 @@ async def test_what_was_taken_back_is_not_in_force_again_while_a_worker_reads_an
         )
         said = Answer(JUMP, FALSE_ALARM, "aisha", now_ms())
         undo, noted = said._replace(taken_back=True), said._replace(kind=NOTE, text="call them")
-        for number, answer in enumerate((said, undo, noted)):
+        given = await send(said)
+        for number, answer in enumerate((undo, noted), 1):
             await send(answer._replace(at_ms=said.at_ms + number))
         reading = asyncio.create_task(reader.run())
         await made.until(lambda: asyncio.sleep(0, reader.ready))
-        assert reader.seen == [said, None, None]
+        assert reader.seen == [given, None, None]
         reader.fails = True
         await send(noted._replace(at_ms=said.at_ms + 3, text="they know"))
         await made.until(lambda: asyncio.sleep(0, len(reader.seen) == 3 + 1 + 4))
-        await send(said._replace(at_ms=said.at_ms + 4))
+        given = await send(said._replace(at_ms=said.at_ms + 4))
         await made.until(lambda: asyncio.sleep(0, reader.seen[-1] is not None))
         reading.cancel()
         await asyncio.gather(reading, return_exceptions=True)
     answers = reader.book.markets["PK"].answers
     assert reader.seen[3:-1] == [None] * 5
     assert [note.text for note in answers.incidents[JUMP].notes] == ["call them", "they know"]
-    assert answers.verdict(JUMP) == said._replace(at_ms=said.at_ms + 4)
+    assert answers.verdict(JUMP) == given
 
 
 async def test_a_command_answers_an_incident_that_redis_holds(made):
@@ -150,13 +154,46 @@ async def test_a_command_answers_an_incident_that_redis_holds(made):
     given, effect = await answer_command(settings, AnswerRequest(stop.id, "expected"), "aisha")
     until = in_zone(rfc3339(given.until_ms), "Asia/Karachi", "minutes")
     assert effect[0] == f"until {until}, factor 0.004 of all"
-    assert given.until_ms - given.at_ms == EXPECTED_FOR_MS
+    assert given.until_ms - given.at_ms == pytest.approx(EXPECTED_FOR_MS, abs=MINUTE_MS)
     (record,) = await read_all(made.stack.bootstrap, settings.topics.answers)
-    assert decode_answer(record.key, record.value) == ("PK", given)
+    assert decode_answer(record.key, record.value, record.timestamp) == ("PK", given)
     with pytest.raises(OperationError, match=f"the last ones: {stop.id}"):
         await answer_command(settings, AnswerRequest(JUMP, "note", text="hm"), "aisha")
     with pytest.raises(OperationError, match="MARKET-YYYYMMDDTHHMM"):
         await answer_command(settings, AnswerRequest("PK", "note"), "aisha")
+
+
+async def test_no_clock_of_who_answers_decides_and_what_does_nothing_is_no_success(
+    made, monkeypatch
+):
+    """Ten minutes fast it was stored and refused by all workers, and said to be done."""
+    settings, stop = made.settings, incident()
+    keys = market_keys("PK", settings.redis.keys_prefix)
+    async with Redis.from_url(made.stack.redis_url) as redis:
+        await redis.hset(keys.incidents, mapping=incident_fields([stop], {}))
+
+    async def answered_by(off_ms, kind, until_ms=None):
+        monkeypatch.setattr("streams.operate.answering.now_ms", lambda: now_ms() + off_ms)
+        until = "" if until_ms is None else rfc3339(now_ms() + until_ms)
+        return await answer_command(settings, AnswerRequest(stop.id, kind, until=until), "aisha")
+
+    for off_ms, side in ((10 * MINUTE_MS, "ahead of"), (-10 * MINUTE_MS, "behind")):
+        before_ms = now_ms()
+        given, effect = await answered_by(off_ms, FALSE_ALARM)
+        assert before_ms - 1_000 <= given.at_ms <= now_ms() + 1_000
+        assert f"{side} the broker's" in effect[-1]
+        assert "set it right" in effect[-1]
+    assert "clock" not in (await answered_by(0, FALSE_ALARM)).effect[-1]
+    fortnight_ms = 14 * 24 * HOUR_MS
+    with pytest.raises(OperationError, match=r"nothing is answered: .*at most 14 days.* ahead of"):
+        await answered_by(10 * MINUTE_MS, EXPECTED, fortnight_ms + MINUTE_MS)
+    with pytest.raises(OperationError, match=r"nothing is answered: the event is over.* behind"):
+        await answered_by(-10 * MINUTE_MS, EXPECTED, -MINUTE_MS)
+    await alter_topic(
+        settings.kafka, settings.topics.answers, "message.timestamp.type", "CreateTime"
+    )
+    with pytest.raises(OperationError, match=r"topics alter .*LogAppendTime`, then answer again"):
+        await answered_by(0, FALSE_ALARM)
 
 
 async def test_one_click_on_the_page_is_in_the_topic(made, tmp_path):

@@ -86,12 +86,12 @@ def test_the_log_of_a_worker_or_a_board_has_no_other_line(settings, file, capsys
         assert "--config" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", [("show",), ("topics", "check")])
+@pytest.mark.parametrize("command", [("show",), ("shifts", "list"), ("topics", "check")])
 def test_a_command_without_config_says_where_the_settings_of_a_running_index_are(
     settings, file, command
 ):
     nowhere = ports.choose(1)[0]
-    option = "--redis" if command == ("show",) else "--bootstrap"
+    option = "--bootstrap" if command == ("topics", "check") else "--redis"
     address = f"redis://127.0.0.1:{nowhere}" if option == "--redis" else f"127.0.0.1:{nowhere}"
     with announced(settings, file):
         # Its default address may have a server here: only what is told before it asks is looked at.

@@ -103,14 +103,15 @@ async function askToken() {
 }
 
 async function changeExpected(incident, page) {
-  const { until, factor } = incident.verdict;
+  const { until, factor, text, dimension, member } = incident.verdict;
+  const series = dimension === "market" ? "all" : `${dimension}:${member}`;
   const given = await inDialog(`Expected: ${incident.title}`, [
     ["until", `Until, in this computer's time (the market is in ${page.time_zone})`, { type: "datetime-local", value: local(Date.parse(until)), max: local(Date.now() + LONGEST_MS) }],
-    ["factor", "Times usual demand; empty: unknown", { type: "number", value: factor ?? "", min: 0, max: 1000, step: "any" }],
-    ["text", "Why, for others", { maxlength: 1000 }],
+    ["factor", `Times usual demand of ${series}; empty: unknown`, { type: "number", value: factor ?? "", min: 0, max: 1000, step: "any" }],
+    ["text", "Why, for others", { maxlength: 1000, value: text ?? "" }],
   ]);
   if (!given?.until) return;
-  await send(null, { incident: incident.id, kind: "expected", until: new Date(given.until).toISOString(), factor: given.factor === "" ? "unknown" : Number(given.factor), text: given.text });
+  await send(null, { incident: incident.id, kind: "expected", member: series, until: new Date(given.until).toISOString(), factor: given.factor === "" ? "unknown" : Number(given.factor), text: given.text });
 }
 
 async function addNote(incident) {

@@ -4,7 +4,7 @@ import { drawAnswering } from "./answers.js";
 import { lineChart } from "./charts.js";
 import { byId, choice, element, keyed, setAttribute, setText } from "./dom.js";
 import { age, compact, count, date, dayAndMinute, minute, moneyExact, time, zoneName } from "./format.js";
-import { drawElsewhere, drawIncidents, link, spans } from "./incidents.js";
+import { drawElsewhere, drawIncidents, gone, link, spans } from "./incidents.js";
 import { RESTLESS, WINDOW_NAMES, drawCategories, drawMovers, drawOthers, drawPayments, drawRegions, drawTotals } from "./sections.js";
 
 const TICK_MS = 250;
@@ -73,7 +73,10 @@ function receive(kind, event) {
 
 function chooseFirst() {
   const byOrders = [...state.beat.markets].sort((left, right) => Number(right.orders ?? -1) - Number(left.orders ?? -1));
-  if (byOrders.length) choose(byOrders[0].market, true);
+  if (!byOrders.length) return;
+  const { incident } = state; // a link whose end was cut off names no market
+  choose(byOrders[0].market, true);
+  state.incident = incident;
 }
 
 function choose(market, replace = false) {
@@ -290,7 +293,8 @@ function showChosen(page) {
   const incident = [...open, ...past].find((each) => each.id === state.incident);
   const card = document.querySelector("[data-chosen]");
   if (!incident || !card) {
-    setText(byId("announcement"), `Incident ${state.incident} is not known any more`);
+    setText(byId("announcement"), gone(state.incident));
+    document.querySelector(".gone")?.scrollIntoView({ block: "center" });
     return;
   }
   const old = Date.parse(page.as_of) - Date.parse(incident.began);

@@ -80,6 +80,11 @@ function card(incident, page, chosen, now) {
   return box;
 }
 
+// A link may be older than what is kept.
+export function gone(id) {
+  return `Incident ${id} is not known any more: the newest incidents are kept, for 35 days.`;
+}
+
 export function link(market, id) {
   return `?market=${encodeURIComponent(market)}&incident=${encodeURIComponent(id)}`;
 }
@@ -154,6 +159,7 @@ export function drawIncidents(page, window, windowName, { chosen, state, now, on
   const cards = [...first, ...open.filter((each) => each.id !== chosen)];
   const old = past.find((each) => each.id === chosen);
   const parts = [];
+  if (chosen && !first.length && !old) parts.push(element("p", { class: "gone" }, gone(chosen)));
   if (quiet) parts.push(element("div", { class: "empty" }, element("p", { class: "empty-head" }, quiet[0]), element("p", {}, quiet[1])));
   parts.push(...cards.slice(0, CARDS_MAX).map((each) => card(each, page, each.id === chosen, now)));
   if (old) parts.push(card(old, page, true, now));

@@ -26,6 +26,7 @@ from streams.index.panes import rfc3339
 from streams.publish.incident_records import published_incident
 
 TOKEN, SECRET = "a-token-of-twenty-characters", "hush"
+BROKER_AHEAD_MS = 600_000
 STOP = published_incident(incident())
 MONTH = PageCount(30, 12.5, 4, 1, 2, 1, 0.42, 0.24, 8.77)
 FALSE = {"incident": STOP.id, "kind": FALSE_ALARM}
@@ -64,6 +65,7 @@ class Board:
         if self.away is not None:
             raise OperationError(self.away)
         self.sent.append(answer)
+        return answer._replace(at_ms=answer.at_ms + BROKER_AHEAD_MS)
 
     async def __aenter__(self):
         self.url = f"http://127.0.0.1:{await self.server.start()}"
@@ -98,6 +100,8 @@ async def board():
 async def test_a_token_answers_in_its_owners_name(board):
     status, text = await board.post()
     assert (status, json.loads(text)["by"]) == (200, "aisha")
+    # It was said to be given when this board's clock says so.
+    assert json.loads(text)["at"] == rfc3339(AS_OF_MS + BROKER_AHEAD_MS)
     assert [(each.incident, each.kind, each.by) for each in board.sent] == [
         (STOP.id, FALSE_ALARM, "aisha")
     ]

@@ -23,6 +23,7 @@ from streams.board.shown_incidents import (
 from streams.board.shown_shifts import active
 from streams.flow.market_answers import GivenAnswers
 from streams.index.incident_measures import Affected, Excess
+from streams.index.incidents import INCIDENTS_MAX
 from streams.index.operator_answers import Answer
 from streams.index.panes import rfc3339
 from streams.index.shift_ratio import Contributor, RatioInterval
@@ -229,6 +230,17 @@ def test_cards_are_ordered_by_weight_and_say_when_what_happened():
     assert headline_of(IncidentsOfMarket()) == ""
 
 
+def test_the_page_knows_every_incident_that_redis_has():
+    """Links to the 21st and older ones opened a page that looked as if nothing had been."""
+    past = [
+        incident(incident_shift(at_ms=AS_OF_MS - number * 3_600_000), over_ms=AS_OF_MS)
+        for number in range(INCIDENTS_MAX)
+    ]
+    fields = incident_fields(past, {})
+    assert len(fields) == INCIDENTS_MAX
+    assert {each.id for each in incidents_of(fields, {}, BD).past} == set(fields)
+
+
 def test_the_level_is_the_worst_that_is_shown():
     def level(*shown, suspected=(), fresh=True, known=True, shifts=(), answers=()):
         answers = dict(answers)
@@ -270,6 +282,25 @@ def test_what_was_answered_is_said_with_its_author():
     assert shown.silenced
     assert [what for what, _ in shown.timeline] == ["began", "found", "acknowledged"]
     assert not shown.sent
+
+
+@pytest.mark.parametrize(
+    ("scope", "name"),
+    [(("category", "books"), "Books (category)"), (("market", "all"), "Bangladesh")],
+)
+def test_a_factor_is_said_with_the_series_that_it_is_of(scope, name):
+    stop = incident(stopped=True)
+    until_ms = AS_OF_MS + 3_600_000
+    answer = Answer(
+        stop.id, "expected", "bob", AS_OF_MS, until_ms=until_ms, scope=scope, factor=6_500_000
+    )
+    shown = published_incident(stop, GivenAnswers(None, answer, (), stop.id))
+    assert say_answers(shown, BD) == [
+        f"Expected until 05:13 UTC+06, factor 6.5 of {name}, says bob: it does not page."
+    ]
+    series = "all" if scope[0] == "market" else ":".join(scope)
+    line = lines([ListedMarket("BD", [], [shown])])[-1]
+    assert f", factor 6.5 of {series} (bob, " in line
 
 
 def test_who_would_take_an_acknowledgement_back_reads_what_becomes_of_it_in_pagerduty():

@@ -10,7 +10,7 @@ from streams.flow.answer_book import MarketAnswers
 from streams.flow.answered_shifts import PagedShift, silencer
 from streams.flow.history_book import HistoryBook
 from streams.flow.market import MarketCompile
-from streams.flow.market_answers import AnsweredShifts
+from streams.flow.market_answers import AnsweredShifts, GivenAnswers
 from streams.flow.market_expectation import Observed
 from streams.flow.market_shifts import KeptShift, relevels_of, shifted_of
 from streams.flow.wire import partition_of
@@ -182,7 +182,7 @@ def test_readers_see_which_answer_silences_a_later_incident():
     )  # fmt: skip
     given = answered.given(AS_OF_MS)
     assert given[sale.id].silenced_by == sale.id
-    assert given[back.id] == (None, None, (), sale.id)
+    assert given[back.id] == GivenAnswers(None, None, (), sale.id)
     assert answered.given(AS_OF_MS) is given, "nothing changed"
     sale.over_ms = AS_OF_MS
     assert answered.given(AS_OF_MS)[sale.id].silenced_by is None

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from streams.index.instants import MINUTES, RESTS, in_zone, parse_instant
+from streams.index.instants import MINUTES, RESTS, in_zone, parse_instant, typed_instant
 from streams.index.panes import rfc3339
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -12,6 +12,32 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 def by_datetime(text: str) -> int:
     return (datetime.fromisoformat(text) - EPOCH) // timedelta(milliseconds=1)
+
+
+@pytest.mark.parametrize(
+    ("typed", "whole"),
+    [
+        ("2026-11-30T18:00Z", "2026-11-30T18:00:00Z"),
+        ("2026-11-30T20:00+06:00", "2026-11-30T14:00:00Z"),
+        (" 2026-11-30 20:00-11:30 ", "2026-12-01T07:30:00Z"),
+        ("2026-11-30T18:00:05.25Z", "2026-11-30T18:00:05.25Z"),
+    ],
+)
+def test_a_person_may_type_an_instant_to_the_minute_and_an_event_may_not(typed, whole):
+    assert typed_instant(typed) == parse_instant(whole)
+    assert typed_instant(in_zone(whole, "Asia/Karachi", "minutes")) in (
+        parse_instant(whole),
+        parse_instant(whole[:17] + "00Z"),
+    )
+    if typed != whole:
+        assert parse_instant(typed) is None
+
+
+@pytest.mark.parametrize(
+    "typed", ["18:00", "2026-11-30", "2026-11-30T18:00", "2026-11-30T25:00Z", "2026-11-31T18:00Z"]
+)
+def test_what_names_no_instant_is_none_that_was_typed(typed):
+    assert typed_instant(typed) is None
 
 
 @pytest.fixture(autouse=True)

@@ -59,6 +59,7 @@ def typed(monkeypatch):
 
         async def send(*found):
             sent.extend(found)
+            return found[0]
 
         monkeypatch.setattr("streams.operate.answering.read_known", lambda *_: known)
         monkeypatch.setattr("streams.operate.answering.sending", lambda _: send)

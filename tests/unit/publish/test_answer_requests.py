@@ -7,6 +7,8 @@ from msgspec import structs
 from support.flow_harness import METHODOLOGY
 from support.publications import AS_OF_MS, incident, incident_shift
 
+from streams.board.shown_incidents import incidents_of
+from streams.flow.market_answers import GivenAnswers
 from streams.index.answer_records import AnswerError, answer_record, decode_answer
 from streams.index.operator_answers import (
     ACKNOWLEDGED,
@@ -15,15 +17,18 @@ from streams.index.operator_answers import (
     KINDS,
     NOTE,
     Answer,
+    AnsweredIncident,
 )
 from streams.index.panes import HOUR_MS, MINUTE_MS, rfc3339
 from streams.publish.answer_requests import EXPECTED_FOR_MS, AnswerRequest, answer_of
 from streams.publish.answer_words import say_effect
-from streams.publish.incident_records import published_answer, published_incident
+from streams.publish.incident_records import incident_fields, published_answer, published_incident
+from streams.publish.incident_words import MarketNaming
 
 STOP = published_incident(incident())
 BOOKS = published_incident(incident(incident_shift("category", "books", direction=1)))
 UNPAID = published_incident(incident(incident_shift("payment_failure", "cod", direction=1)))
+KARACHI = MarketNaming("Pakistan", "PKR", "Asia/Karachi")
 PK = METHODOLOGY.markets["PK"]
 
 
@@ -40,6 +45,25 @@ def test_one_click_expects_what_was_measured_from_the_beginning_on():
     assert rfc3339(found.start_ms) == BOOKS.began
     assert found.until_ms == AS_OF_MS + EXPECTED_FOR_MS
     assert found.factor == round(float(f"{BOOKS.size.ratio:.2g}") * 1_000_000)
+
+
+@pytest.mark.parametrize(
+    "until", ["2023-11-15T03:00Z", "2023-11-15T08:00+05:00", "2023-11-15 08:00:00+05:00"]
+)
+def test_an_end_is_taken_as_commands_print_it(until):
+    found = answered(BOOKS, EXPECTED, until=until)
+    assert rfc3339(found.until_ms) == "2023-11-15T03:00:00.000Z"
+    (line, _) = say_effect(found, BOOKS, "Asia/Karachi")
+    printed = line.split(",")[0].removeprefix("until ")
+    assert answered(BOOKS, EXPECTED, until=printed) == found
+
+
+@pytest.mark.parametrize("until", ["18:00", "tomorrow", "2023-11-15", "2023-11-15T08:00"])
+def test_what_is_no_end_is_refused_with_an_example_that_is_taken(until):
+    with pytest.raises(AnswerError, match=r"such as \S+\+05:00$") as refused:
+        answered(BOOKS, EXPECTED, until=until)
+    example = str(refused.value).split()[-1]
+    assert answered(BOOKS, EXPECTED, until=example).until_ms > AS_OF_MS
 
 
 def test_what_is_over_is_expected_no_longer():
@@ -88,6 +112,34 @@ def test_what_was_given_can_be_taken_back_and_nothing_else(kind):
             answered(said, kind, taken_back=True)
 
 
+def test_whoever_changes_one_thing_of_an_expected_event_keeps_the_rest():
+    """The page changed the end: factor 6 of a category was applied to the market, and learnt."""
+    later = rfc3339(AS_OF_MS + 9 * HOUR_MS)
+    books = answered(STOP, EXPECTED, until=later, factor=6, member="category:books", text="sale")
+    said = structs.replace(STOP, verdict=published_answer(books))
+    assert answered(said, EXPECTED) == books
+    sooner = answered(said, EXPECTED, until=rfc3339(AS_OF_MS + HOUR_MS))
+    assert sooner == books._replace(until_ms=AS_OF_MS + HOUR_MS)
+    assert answered(said, EXPECTED, factor=2) == books._replace(factor=2_000_000)
+    assert answered(said, EXPECTED, factor="unknown").factor is None
+    assert answered(said, EXPECTED, text="") == books._replace(text="")
+    other = answered(said, EXPECTED, member="all")
+    assert (other.scope, other.factor) == (("market", "all"), round(STOP.size.ratio, 3) * 1e6)
+    unknown = structs.replace(said, verdict=structs.replace(said.verdict, factor=None))
+    assert answered(unknown, EXPECTED).factor is None
+    passed = structs.replace(said, verdict=structs.replace(said.verdict, until=rfc3339(AS_OF_MS)))
+    assert answered(passed, EXPECTED).until_ms == AS_OF_MS + EXPECTED_FOR_MS
+    false = structs.replace(said, verdict=published_answer(answered(STOP, FALSE_ALARM, text="no")))
+    assert answered(false, EXPECTED) == answered(STOP, EXPECTED)
+
+
+def test_a_series_may_be_named_that_is_no_member_of_the_methodology():
+    """The page names the series of the answer that it changes."""
+    assert answered(UNPAID, EXPECTED, member="payment_failure:cod").scope == (
+        "payment_failure", "cod"
+    )  # fmt: skip
+
+
 def test_an_event_cannot_have_ended_while_its_incident_goes_on():
     """It was taken, silenced nothing, and the page said "Expected until" all the same."""
     for until_ms in (AS_OF_MS - MINUTE_MS, AS_OF_MS):
@@ -124,6 +176,39 @@ def test_whoever_answers_is_told_until_when_by_what_and_what_is_silenced():
     (stays,) = effect(acked, ACKNOWLEDGED, taken_back=True)
     assert stays.endswith("PagerDuty stays acknowledged unless it is taken back there.")
     assert effect(BOOKS, NOTE, text="hm") == []
+
+
+def test_whoever_takes_a_verdict_back_is_told_which_one_holds_now():
+    """Alice's `expected` was in force again when bob took his `false_alarm` back, and nobody said so."""
+    until = rfc3339(AS_OF_MS + HOUR_MS)
+    planned = answered(BOOKS, EXPECTED, until=until, factor=2.5, text="sale")
+    false = answered(BOOKS, FALSE_ALARM)
+    both, one = AnsweredIncident(), AnsweredIncident()
+    for answer in (planned, false):
+        both.apply_answer(answer)
+    one.apply_answer(false)
+
+    def undone(given, kind):
+        said = GivenAnswers(None, given.verdict, (), None, given.earlier_verdict)
+        of = published_incident(incident(incident_shift("category", "books", direction=1)), said)
+        return say_effect(answered(of, kind, taken_back=True), of, "Asia/Karachi")
+
+    planned_words = "xpected until 04:13 PKT, factor 2.5 of Books (category), says aisha: sale"
+    assert undone(both, FALSE_ALARM) == [
+        f"in force now: E{planned_words}",
+        f"to take that back too: ecindex answer {BOOKS.id} expected --undo",
+    ]
+    assert undone(both, EXPECTED) == [
+        "in force now: A false alarm, says aisha",
+        f"to take that back too: ecindex answer {BOOKS.id} false-alarm --undo",
+    ]
+    assert undone(one, FALSE_ALARM) == ["in force: neither expected nor false alarm"]
+    said = GivenAnswers(None, both.verdict, (), None, both.earlier_verdict)
+    shift = incident(incident_shift("category", "books", direction=1))
+    (card,) = incidents_of(incident_fields([shift], {shift.id: said}), {}, KARACHI).open
+    assert card.answers[1:] == [
+        f"If “false alarm” is undone, this is in force again: E{planned_words}."
+    ]
 
 
 def test_the_other_kinds_need_no_more():
