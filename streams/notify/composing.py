@@ -160,11 +160,8 @@ def lasting(
     ended_ms = max(ended, default=None) if over else None
     if incident is not None:
         over_ms = None if incident.over is None else parse_instant(incident.over)
-        return Lasting(
-            parse_instant(incident.began),
-            (over_ms or ended_ms) if over else None,
-            estimated=True,
-        )
+        # Of one that is over, alerts fire on for minutes.
+        return Lasting(parse_instant(incident.began), over_ms or ended_ms, estimated=True)
     series = series_of(leading(group.alerts))
     shift = None if series is None else now.shifts.get(series)
     estimated = None if shift is None else parse_instant(shift.start)

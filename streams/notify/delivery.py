@@ -319,6 +319,10 @@ class Delivery:
         group = cause.group
         firing = [alert.identity for alert in group.alerts if alert.firing]
         incident = self._store.incident(cause.name, now_ms, firing=bool(firing), named=cause.named)
+        if cause.fires_after_its_end:
+            names = self._still_to_change(incident, names)
+            if not names:
+                return []
         incident.closed = incident.closed and not firing
         seen = dict.fromkeys([*incident.alerts, *firing])
         incident.alerts = list(seen)[-ALERTS_MAX:]
@@ -369,6 +373,22 @@ class Delivery:
         incident.changed_ms = now_ms
         await self._store.save()
         return failures
+
+    def _still_to_change(self, incident: OpenIncident, names: Iterable[str]) -> list[str]:
+        """Of ``names``, those whose message says that an incident fires. It is over; its alerts still fire.
+
+        An alert fires on for minutes, and may come late. It wakes nobody who was not told before, or who
+        knows of the end: the end of the alert tells those who do not.
+        """
+        found = []
+        for name in names:
+            told = incident.sent.get(name)
+            if told is not None and told.state not in ENDED:
+                found.append(name)
+            else:
+                self._metrics.messages.labels(name, "unchanged").inc()
+                _log.info("over_already", receiver=name, incident=incident.name)
+        return found
 
     def _due(self, incident: OpenIncident, name: str, state: str, now_ms: int) -> NoticeKind | None:
         """What a receiver gets to know; None when it knows it."""
