@@ -230,7 +230,10 @@ class Delivery:
 
     async def _end(self, incident: OpenIncident, notice: Notice) -> None:
         """Tell everybody who was told of an incident that it is over: no notification will."""
-        over = msgspec.structs.replace(notice, kind=NoticeKind.OVER, quiet="")
+        # Its alerts are those that fired when a message was last sent.
+        over = msgspec.structs.replace(
+            notice, kind=NoticeKind.OVER, quiet="", alerts=(), left_out=0
+        )
         sent = incident.sent.items()
         if await self._tell(incident, over, [n for n, each in sent if each.state != OVER], OVER):
             incident.close(over)
@@ -283,7 +286,7 @@ class Delivery:
         message = message_id(
             incident, name, "|".join(f"{each.kind} {each.by} {each.at}" for each in answers)
         )
-        content = msgspec.structs.replace(notice, kind=kind, news=news, message=message)
+        content = msgspec.structs.replace(notice, kind=kind, news=news).as_sent(message)
         try:
             sent.kept = await self._sender.send_once(self._receivers[name], content, sent.kept)
         except NotTakenError as error:
@@ -375,7 +378,7 @@ class Delivery:
         return failures
 
     def _still_to_change(self, incident: OpenIncident, names: Iterable[str]) -> list[str]:
-        """Of ``names``, those whose message says that an incident fires. It is over; its alerts still fire.
+        """Of ``names``, those whose message says that an incident fires that is over, as its alerts do.
 
         An alert fires on for minutes, and may come late. It wakes nobody who was not told before, or who
         knows of the end: the end of the alert tells those who do not.
@@ -432,10 +435,9 @@ class Delivery:
             notice = msgspec.structs.replace(
                 notice, news=alerts_news(before.firing, firing, notice.alerts)
             )
-        notice = msgspec.structs.replace(notice, message=message)
         kept = await self._sender.send(
             self._receivers[name],
-            notice,
+            notice.as_sent(message),
             picture if name in PICTURED else None,
             {} if before is None else before.kept,
         )

@@ -273,6 +273,12 @@ async def test_an_alert_that_fires_after_the_end_wakes_nobody(found, tmp_path, c
         assert await deliver(run, firing, member) == []
         assert found.pagerduty.open == {}
         kinds = ["began", "over"] if told else []
+        if told:  # of what is over, nobody is asked to act, and nothing is said to fire
+            end = found.webhook.taken[-1]
+            assert (end["advice"], end["alerts"], end["left_out"]) == ("", [], 0)
+            over_text = shown(found.slack.updated[-1])
+            assert "What to do" not in over_text["plain_text"]
+            assert "firing" not in str(found.slack.updated[-1]) + str(found.mail.mails[-1])
         assert [taken["kind"] for taken in found.webhook.taken] == kinds
         assert len(found.slack.posted) == len(found.mail.mails) == len(kinds)
         assert counted(run, "pagerduty", "unchanged") == 1
@@ -297,6 +303,9 @@ async def test_a_change_of_what_is_over_is_told_as_over_to_those_who_know_that_i
         assert found.webhook.taken[1]["kind"] == "changed"
         assert found.webhook.taken[1]["ended"] == rfc3339(NOW_MS - 120_000)
         assert "over by 04:39 UTC" in found.webhook.taken[1]["since"]
+        assert found.webhook.taken[0]["advice"].startswith("Ask whether")
+        assert found.webhook.taken[1]["advice"] == ""
+        assert "firing" not in str(found.slack.updated[-1])
         await deliver(run, failing)
     assert found.webhook.taken[2]["kind"] == "began", "it names no incident, and fires of itself"
 
@@ -543,7 +552,7 @@ async def test_an_answer_that_comes_after_the_end_is_told_once(found, tmp_path, 
     text = shown(found.slack.updated[-2])["plain_text"]
     assert text.startswith("\u2705 Over: P")
     assert "Answered: Note by alice" in text
-    assert "0 alerts firing" in text
+    assert "firing" not in text
     assert [taken["kind"] for taken in found.webhook.taken[2:]] == ["answered"] * 2
     assert (found.webhook.taken[2]["ended"], found.webhook.taken[2]["news"]) == (
         over,
@@ -557,7 +566,7 @@ async def test_a_message_that_is_over_does_not_count_alerts_as_firing(found, run
     await deliver(run, *many, names=["slack"])
     assert "30 alerts firing" in shown(found.slack.posted[0])["plain_text"]
     await deliver(run, *[each | {"status": "resolved"} for each in many], names=["slack"])
-    assert "0 alerts firing" in shown(found.slack.updated[0])["plain_text"]
+    assert "firing" not in shown(found.slack.updated[0])["plain_text"]
 
 
 async def test_labels_are_text_and_nothing_else(found, run):
