@@ -17,13 +17,16 @@ _PLACES_MAX = 2
 
 
 def duration(length_ms: int) -> str:
-    """Length of time in at most two units; what is left of the smaller one is cut.
+    """Length of time in at most two units; what is left of the smaller one is cut. It is never below 0.
 
     >>> duration(40_000), duration(119_999), duration(150_000), duration(300_000), duration(659_000)
     ('40 s', '119 s', '2 min 30 s', '5 min', '10 min')
     >>> duration(7_200_000), duration(7_559_000), duration(3 * 86_400_000)
     ('2 h', '2 h 5 min', '3 days')
+    >>> duration(-300_000)
+    '0 s'
     """
+    length_ms = max(length_ms, 0)
     if length_ms < 2 * MINUTE_MS:
         return f"{length_ms // 1_000} s"
     if length_ms < _SECONDS_BELOW_MS:

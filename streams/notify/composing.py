@@ -311,9 +311,15 @@ def _since(span: Lasting, now_ms: int, zone: str | None) -> str:
         return ""
     began = time_words(span.began_ms, zone)
     if span.ended_ms is not None:
-        length = duration(span.ended_ms - span.began_ms)
-        return f"{began}; over by {time_words(span.ended_ms)}, after {length} at most"
+        over = f"{began}; over by {time_words(span.ended_ms)}"
+        # The two may be of different clocks.
+        if span.ended_ms < span.began_ms:
+            return over
+        return f"{over}, after {duration(span.ended_ms - span.began_ms)} at most"
     of_alert = "" if span.estimated else ", when the alert began to fire"
+    if now_ms < span.began_ms:
+        behind = duration(span.began_ms - now_ms)
+        return f"{began}{of_alert}; the clock here is behind by {behind} or more"
     # Never "ago": a mail, and a message that can no longer be edited, are read hours later.
     return f"{began}{of_alert}: {duration(now_ms - span.began_ms)} before {time_words(now_ms)}"
 
@@ -380,8 +386,14 @@ def _now(series: Series | None, now: MarketNow, now_ms: int, *, firing: bool, ba
 
 
 def _as_of(now: MarketNow, now_ms: int) -> str:
-    """Of which instant numbers are, and how old they were where a healthy index has newer ones."""
+    """Of which instant numbers are, and how old they were where a healthy index has newer ones.
+
+    They are not of the future: then a clock is wrong, and every length of time in the message with it.
+    """
     age_ms = now_ms - now.as_of_ms
+    if age_ms < -STALE_AFTER_MS:
+        behind = duration(-age_ms)
+        return f"as of {time_words(now.as_of_ms)}; the clock here is behind the index's by {behind}"
     old = f", {duration(age_ms)} before this was written" if age_ms > STALE_AFTER_MS else ""
     return f"as of {time_words(now.as_of_ms)}{old}"
 

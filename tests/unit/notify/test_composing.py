@@ -107,6 +107,21 @@ def test_what_is_over_says_so_and_for_how_long():
     assert notice.ended == rfc3339(NOW_MS)
 
 
+def test_a_clock_that_is_behind_gives_no_length_below_0_and_is_named():
+    slow_ms = BEGAN_MS - 300_000
+    notice = said(of=incident(), now_ms=slow_ms)
+    assert notice.since == (
+        "04:36 UTC on 2 Jan (09:36 in Asia/Karachi); the clock here is behind by 5 min or more"
+    )
+    assert notice.now.endswith(
+        "(as of 04:40 UTC on 2 Jan; the clock here is behind the index's by 9 min 56 s)"
+    )
+    assert "behind" not in said(of=incident(), now_ms=NOW_MS - 20_000).now
+    ended = alert(firing=False) | {"endsAt": rfc3339(BEGAN_MS - 60_000)}
+    over = said(ended, now=MarketNow(NOW_MS), began_ms=BEGAN_MS)
+    assert over.since.endswith("; over by 04:35 UTC on 2 Jan"), "by another clock than its beginning"
+
+
 AFFECTED = [
     {"dimension": "category", "affected": 15, "of": 15, "members": []},
     {"dimension": "region", "affected": 2, "of": 4, "members": [
