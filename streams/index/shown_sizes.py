@@ -53,6 +53,16 @@ def figure(number: float) -> str:
     return _shown(number, 0 if number >= _WHOLE_FROM or number == int(number) else 1)
 
 
+def count_words(number: float, noun: str) -> str:
+    """Count or expectation of what ``noun`` names in the plural.
+
+    >>> count_words(1, "failed payments"), count_words(0.96, "orders"), count_words(1_005.6, "orders")
+    ('1 failed payment', '1.0 orders', '1,006 orders')
+    """
+    text = figure(number)
+    return f"{text} {noun.removesuffix('s') if text == '1' else noun}"
+
+
 def size_words(ratio: float, *interval: float) -> str:
     """Size of a ratio to what is usual, with its interval where that is given.
 

@@ -15,7 +15,7 @@ import msgspec
 from streams.index.instants import parse_instant
 from streams.index.operator_answers import NOTE
 from streams.index.panes import rfc3339
-from streams.index.shown_sizes import duration, figure, size_words
+from streams.index.shown_sizes import count_words, duration, figure, size_words
 from streams.index.shown_text import one_line
 from streams.notify.alert_group import AlertGroup, WebhookAlert
 from streams.notify.instant_words import time_words
@@ -329,8 +329,8 @@ def _size(shift: ShiftNow, series: Series) -> str:
     words = size_words(shift.ratio, *limits)
     if shift.observed is None or shift.expected is None:
         return words
-    observed, expected = figure(shift.observed), figure(shift.expected)
-    return f"{words}: {observed} {counted(series[0])} counted since then, {expected} expected"
+    observed = count_words(shift.observed, counted(series[0]))
+    return f"{words}: {observed} counted since then, {figure(shift.expected)} expected"
 
 
 def _sureness(shift: ShiftNow) -> str:
@@ -368,7 +368,7 @@ def _now(series: Series | None, now: MarketNow, now_ms: int, *, firing: bool, ba
         count = now.counts.get((series or WHOLE_MARKET, window))
         if count is not None:
             expected = "" if count.expected is None else f", {figure(count.expected)} expected"
-            sentences.append(f"{figure(count.value)} {count.counted} in {words}{expected}")
+            sentences.append(f"{count_words(count.value, count.counted)} in {words}{expected}")
     if series is None:
         verdict = ""
     elif firing and series in now.shifts:
