@@ -1,7 +1,7 @@
 """Decides who gets a message of a notification, and sends it: once a state, again while it is not taken.
 
-Alertmanager is the queue. It keeps what was not taken and comes again, so nothing is kept here that a
-crash could lose, and what waits is bounded by what it sends.
+Alertmanager is the queue. It comes again with what was not taken, while that fires and with its end, so
+nothing is kept here that a crash could lose, and what waits is bounded by what it sends.
 """
 
 from __future__ import annotations
