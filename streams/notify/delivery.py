@@ -385,8 +385,8 @@ class Delivery:
         """
         found = []
         for name in names:
-            told = incident.sent.get(name)
-            if told is not None and told.state not in ENDED:
+            before = incident.sent.get(name)
+            if before is not None and before.state not in ENDED:
                 found.append(name)
             else:
                 self._metrics.messages.labels(name, "unchanged").inc()

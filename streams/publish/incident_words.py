@@ -335,9 +335,9 @@ def _missed(incident: PublishedIncident, naming: MarketNaming) -> str:
     numbers = [-found.events, -found.upper, -found.lower] if missed else [
         found.events, found.lower, found.upper,
     ]  # fmt: skip
-    amount, least, most = (max(0.0, number) for number in numbers)
-    events = count_words(amount, counted(incident.dimension))
-    text = f"{word}{so_far}: {events} ({figure(least)} to {figure(most)})"
+    least, most = (figure(max(0.0, number)) for number in numbers[1:])
+    events = count_words(max(0.0, numbers[0]), counted(incident.dimension))
+    text = f"{word}{so_far}: {events} ({least} to {most})"
     if found.amount_minor is None or found.lower_minor is None or found.upper_minor is None:
         return f"{text}."
     minor = [found.amount_minor, found.lower_minor, found.upper_minor]
