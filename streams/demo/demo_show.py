@@ -10,7 +10,6 @@ from typing import Any
 from rich.console import Console
 
 from streams import clock
-from streams.board.shown_shifts import ShownShift
 from streams.console.errors import OperationError
 from streams.demo.demo_plan import SEED_WEEKS, DemoOptions, make_plan
 from streams.demo.demo_story import Story
@@ -19,7 +18,7 @@ from streams.index.methodology import Methodology
 from streams.local.local_index import LocalIndex
 from streams.local.up import race
 from streams.operate.board_stream import markets_shown
-from streams.operate.market_views import MarketView, connect, read_markets, read_shifts
+from streams.operate.market_views import MarketView, connect, read_markets
 from streams.publish.redis_clients import REDIS_ERRORS, in_words
 from streams.shops.seed_simulated import seed_simulated
 from streams.shops.simulate_history import SimulatedSeed
@@ -118,9 +117,10 @@ class DemoShow:
             story = Story(plan)
             with Screen(self._console, plan, self._currencies) as screen:
                 while not stopped.is_set() and (end_ms is None or clock.monotonic_ms() < end_ms):
-                    screen.update(await self._read(client, markets), clock.now_ms())
-                    shifts = await self._read_shifts(client, markets)
-                    screen.say(story.news(shifts, clock.now_ms()))
+                    views = await self._read(client, markets)
+                    screen.update(views, clock.now_ms())
+                    incidents = {view.market: view.incidents for view in views}
+                    screen.say(story.news(incidents, clock.now_ms()))
                     await _pause(stopped, SHOWING_POLL_S)
             await self._read(client, markets)
 
@@ -164,17 +164,6 @@ class DemoShow:
         except REDIS_ERRORS as error:
             self._tell(f"Redis does not answer: {in_words(error)}")
         return self._views
-
-    async def _read_shifts(
-        self, client: Any, markets: Sequence[str]
-    ) -> Mapping[str, Sequence[ShownShift]]:
-        """Active shifts of each market; no markets while Redis is away, so that no shift seems over."""
-        try:
-            return await asyncio.to_thread(
-                read_shifts, client, markets, self._settings.redis.keys_prefix
-            )
-        except REDIS_ERRORS:
-            return {}
 
 
 async def _pause(stopped: asyncio.Event, duration_s: float) -> None:

@@ -17,13 +17,16 @@ _PLACES_MAX = 2
 
 
 def duration(length_ms: int) -> str:
-    """Length of time in at most two units; what is left of the smaller one is cut.
+    """Length of time in at most two units; what is left of the smaller one is cut. It is never below 0.
 
     >>> duration(40_000), duration(119_999), duration(150_000), duration(300_000), duration(659_000)
     ('40 s', '119 s', '2 min 30 s', '5 min', '10 min')
     >>> duration(7_200_000), duration(7_559_000), duration(3 * 86_400_000)
     ('2 h', '2 h 5 min', '3 days')
+    >>> duration(-300_000)
+    '0 s'
     """
+    length_ms = max(length_ms, 0)
     if length_ms < 2 * MINUTE_MS:
         return f"{length_ms // 1_000} s"
     if length_ms < _SECONDS_BELOW_MS:
@@ -48,6 +51,16 @@ def figure(number: float) -> str:
     ('1,006', '2', '2.2', '0.04', 'less than 0.01')
     """
     return _shown(number, 0 if number >= _WHOLE_FROM or number == int(number) else 1)
+
+
+def count_words(number: float, noun: str) -> str:
+    """Count or expectation of what ``noun`` names in the plural.
+
+    >>> count_words(1, "failed payments"), count_words(0.96, "orders"), count_words(1_005.6, "orders")
+    ('1 failed payment', '1.0 orders', '1,006 orders')
+    """
+    text = figure(number)
+    return f"{text} {noun.removesuffix('s') if text == '1' else noun}"
 
 
 def size_words(ratio: float, *interval: float) -> str:

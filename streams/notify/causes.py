@@ -39,6 +39,17 @@ class Cause(NamedTuple):
         """Whether the name is that of an incident, which is the same for good."""
         return names_incident(self.name)
 
+    @property
+    def fires_after_its_end(self) -> bool:
+        """Whether alerts that name the incident fire although the index says that it is over.
+
+        One that names none, as that of failed payments, may go on of itself.
+        """
+        if self.incident is None or self.incident.over is None:
+            return False
+        firing = [alert for alert in self.group.alerts if alert.firing]
+        return bool(firing) and all(_of_label(alert) == self.name for alert in firing)
+
 
 def causes_of(
     group: AlertGroup,

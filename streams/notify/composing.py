@@ -15,7 +15,7 @@ import msgspec
 from streams.index.instants import parse_instant
 from streams.index.operator_answers import NOTE
 from streams.index.panes import rfc3339
-from streams.index.shown_sizes import duration, figure, size_words
+from streams.index.shown_sizes import count_words, duration, figure, size_words
 from streams.index.shown_text import one_line
 from streams.notify.alert_group import AlertGroup, WebhookAlert
 from streams.notify.instant_words import time_words
@@ -160,11 +160,8 @@ def lasting(
     ended_ms = max(ended, default=None) if over else None
     if incident is not None:
         over_ms = None if incident.over is None else parse_instant(incident.over)
-        return Lasting(
-            parse_instant(incident.began),
-            (over_ms or ended_ms) if over else None,
-            estimated=True,
-        )
+        # Of one that is over, alerts fire on for minutes.
+        return Lasting(parse_instant(incident.began), over_ms or ended_ms, estimated=True)
     series = series_of(leading(group.alerts))
     shift = None if series is None else now.shifts.get(series)
     estimated = None if shift is None else parse_instant(shift.start)
@@ -314,9 +311,15 @@ def _since(span: Lasting, now_ms: int, zone: str | None) -> str:
         return ""
     began = time_words(span.began_ms, zone)
     if span.ended_ms is not None:
-        length = duration(span.ended_ms - span.began_ms)
-        return f"{began}; over by {time_words(span.ended_ms)}, after {length} at most"
+        over = f"{began}; over by {time_words(span.ended_ms)}"
+        # The two may be of different clocks.
+        if span.ended_ms < span.began_ms:
+            return over
+        return f"{over}, after {duration(span.ended_ms - span.began_ms)} at most"
     of_alert = "" if span.estimated else ", when the alert began to fire"
+    if now_ms < span.began_ms:
+        behind = duration(span.began_ms - now_ms)
+        return f"{began}{of_alert}; the clock here is behind by {behind} or more"
     # Never "ago": a mail, and a message that can no longer be edited, are read hours later.
     return f"{began}{of_alert}: {duration(now_ms - span.began_ms)} before {time_words(now_ms)}"
 
@@ -326,8 +329,8 @@ def _size(shift: ShiftNow, series: Series) -> str:
     words = size_words(shift.ratio, *limits)
     if shift.observed is None or shift.expected is None:
         return words
-    observed, expected = figure(shift.observed), figure(shift.expected)
-    return f"{words}: {observed} {counted(series[0])} counted since then, {expected} expected"
+    observed = count_words(shift.observed, counted(series[0]))
+    return f"{words}: {observed} counted since then, {figure(shift.expected)} expected"
 
 
 def _sureness(shift: ShiftNow) -> str:
@@ -365,7 +368,7 @@ def _now(series: Series | None, now: MarketNow, now_ms: int, *, firing: bool, ba
         count = now.counts.get((series or WHOLE_MARKET, window))
         if count is not None:
             expected = "" if count.expected is None else f", {figure(count.expected)} expected"
-            sentences.append(f"{figure(count.value)} {count.counted} in {words}{expected}")
+            sentences.append(f"{count_words(count.value, count.counted)} in {words}{expected}")
     if series is None:
         verdict = ""
     elif firing and series in now.shifts:
@@ -383,8 +386,14 @@ def _now(series: Series | None, now: MarketNow, now_ms: int, *, firing: bool, ba
 
 
 def _as_of(now: MarketNow, now_ms: int) -> str:
-    """Of which instant numbers are, and how old they were where a healthy index has newer ones."""
+    """Of which instant numbers are, and how old they were where a healthy index has newer ones.
+
+    They are not of the future: then a clock is wrong, and every length of time in the message with it.
+    """
     age_ms = now_ms - now.as_of_ms
+    if age_ms < -STALE_AFTER_MS:
+        behind = duration(-age_ms)
+        return f"as of {time_words(now.as_of_ms)}; the clock here is behind the index's by {behind}"
     old = f", {duration(age_ms)} before this was written" if age_ms > STALE_AFTER_MS else ""
     return f"as of {time_words(now.as_of_ms)}{old}"
 

@@ -1,7 +1,7 @@
 """Decides who gets a message of a notification, and sends it: once a state, again while it is not taken.
 
-Alertmanager is the queue. It keeps what was not taken and comes again, so nothing is kept here that a
-crash could lose, and what waits is bounded by what it sends.
+Alertmanager is the queue. It comes again with what was not taken, while that fires and with its end, so
+nothing is kept here that a crash could lose, and what waits is bounded by what it sends.
 """
 
 from __future__ import annotations
@@ -230,7 +230,10 @@ class Delivery:
 
     async def _end(self, incident: OpenIncident, notice: Notice) -> None:
         """Tell everybody who was told of an incident that it is over: no notification will."""
-        over = msgspec.structs.replace(notice, kind=NoticeKind.OVER, quiet="")
+        # Its alerts are those that fired when a message was last sent.
+        over = msgspec.structs.replace(
+            notice, kind=NoticeKind.OVER, quiet="", alerts=(), left_out=0
+        )
         sent = incident.sent.items()
         if await self._tell(incident, over, [n for n, each in sent if each.state != OVER], OVER):
             incident.close(over)
@@ -283,7 +286,7 @@ class Delivery:
         message = message_id(
             incident, name, "|".join(f"{each.kind} {each.by} {each.at}" for each in answers)
         )
-        content = msgspec.structs.replace(notice, kind=kind, news=news, message=message)
+        content = msgspec.structs.replace(notice, kind=kind, news=news).as_sent(message)
         try:
             sent.kept = await self._sender.send_once(self._receivers[name], content, sent.kept)
         except NotTakenError as error:
@@ -319,6 +322,10 @@ class Delivery:
         group = cause.group
         firing = [alert.identity for alert in group.alerts if alert.firing]
         incident = self._store.incident(cause.name, now_ms, firing=bool(firing), named=cause.named)
+        if cause.fires_after_its_end:
+            names = self._still_to_change(incident, names)
+            if not names:
+                return []
         incident.closed = incident.closed and not firing
         seen = dict.fromkeys([*incident.alerts, *firing])
         incident.alerts = list(seen)[-ALERTS_MAX:]
@@ -375,6 +382,22 @@ class Delivery:
         await self._store.save()
         return failures
 
+    def _still_to_change(self, incident: OpenIncident, names: Iterable[str]) -> list[str]:
+        """Of ``names``, those whose message says that an incident fires that is over, as its alerts do.
+
+        An alert fires on for minutes, and may come late. It wakes nobody who was not told before, or who
+        knows of the end: the end of the alert tells those who do not.
+        """
+        found = []
+        for name in names:
+            before = incident.sent.get(name)
+            if before is not None and before.state not in ENDED:
+                found.append(name)
+            else:
+                self._metrics.messages.labels(name, "unchanged").inc()
+                _log.info("over_already", receiver=name, incident=incident.name)
+        return found
+
     def _due(self, incident: OpenIncident, name: str, state: str, now_ms: int) -> NoticeKind | None:
         """What a receiver gets to know; None when it knows it."""
         before = incident.sent.get(name)
@@ -423,10 +446,9 @@ class Delivery:
                 alerts_news(before.firing, firing, notice.alerts),
             )
             notice = msgspec.structs.replace(notice, news=". ".join(filter(None, parts)))
-        notice = msgspec.structs.replace(notice, message=message)
         kept = await self._sender.send(
             self._receivers[name],
-            notice,
+            notice.as_sent(message),
             picture if name in PICTURED else None,
             {} if before is None else before.kept,
         )

@@ -7,10 +7,12 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 
 def time_words(at_ms: int, zone: str | None = None) -> str:
-    """An instant in UTC, and in the market's zone where that is another.
+    """An instant in UTC, and in the market's zone where that is another, with its date where it differs.
 
     >>> time_words(1_767_328_560_000, "Asia/Karachi")
     '04:36 UTC on 2 Jan (09:36 in Asia/Karachi)'
+    >>> time_words(1_767_381_300_000, "Asia/Kathmandu")
+    '19:15 UTC on 2 Jan (01:00 on 3 Jan in Asia/Kathmandu)'
     """
     at = datetime.fromtimestamp(at_ms / 1000, UTC)
     text = f"{at:%H:%M} UTC on {at.day} {at:%b}"
@@ -20,4 +22,5 @@ def time_words(at_ms: int, zone: str | None = None) -> str:
         local = None
     if local is None or local.utcoffset() == at.utcoffset():
         return text
-    return f"{text} ({local:%H:%M} in {zone})"
+    date = "" if local.date() == at.date() else f" on {local.day} {local:%b}"
+    return f"{text} ({local:%H:%M}{date} in {zone})"

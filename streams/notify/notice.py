@@ -95,6 +95,16 @@ class Notice(msgspec.Struct, frozen=True):
         ended = self.kind is NoticeKind.ANSWERED and self.ended is not None
         return ended or self.kind is NoticeKind.OVER
 
+    @property
+    def done(self) -> bool:
+        """True of the end, and of a message of an incident that is over while its alerts fire on."""
+        return self.over or self.ended is not None
+
+    def as_sent(self, message: str) -> Notice:
+        """The message under its id. What is over asks nobody to act."""
+        advice = "" if self.done else self.advice
+        return msgspec.structs.replace(self, message=message, advice=advice)
+
     def facts(self) -> list[tuple[str, str]]:
         """(question, answer) in the order in which a reader asks; only those with an answer."""
         asked = (

@@ -106,6 +106,7 @@ def _small_print(notice: Notice) -> str:
     firing = sum(alert.status == "firing" for alert in notice.alerts)
     if firing == len(notice.alerts):  # those that fire come first
         firing += notice.left_out
-    alerts = f"{firing} alert{'' if firing == 1 else 's'} firing"
+    # Of what is over, alerts fire on for minutes: that is no news.
+    alerts = "" if notice.done else f", {firing} alert{'' if firing == 1 else 's'} firing"
     picture = f". No picture: {notice.no_picture}" if notice.no_picture else ""
-    return f"{notice.incident}, as of {notice.sent_at}, {alerts}{picture}"
+    return f"{notice.incident}, as of {notice.sent_at}{alerts}{picture}"

@@ -19,7 +19,7 @@ from streams.index.labels import label
 from streams.index.methodology import Market
 from streams.index.panes import MINUTE_MS
 from streams.index.shift_series import PAYMENT_FAILURE
-from streams.index.shown_sizes import duration, figure, ratio_words, size_words
+from streams.index.shown_sizes import count_words, duration, figure, ratio_words, size_words
 from streams.index.shown_text import one_line
 from streams.publish.incident_records import (
     AffectedMembers,
@@ -111,9 +111,11 @@ def say_evidence(evidence: float) -> str:
 
     >>> say_evidence(164_687.4)
     'evidence more than 1,000 times what pages when it was found'
+    >>> say_evidence(999.7)
+    'evidence 1,000 times what pages when it was found'
     """
-    times = f"{evidence:.{1 if evidence < _WHOLE_FROM else 0}f}"
-    if evidence >= _EVIDENCE_MAX:
+    times = f"{evidence:,.{1 if evidence < _WHOLE_FROM else 0}f}"
+    if evidence > _EVIDENCE_MAX:
         times = f"more than {_EVIDENCE_MAX:,}"
     return f"evidence {times} times what pages when it was found"
 
@@ -126,9 +128,11 @@ def say_suspicion(suspicion: PublishedSuspicion, naming: MarketNaming) -> str:
     name = series_name(suspicion.dimension, suspicion.member, naming.name)
     length_ms = _ms(suspicion.until) - _ms(suspicion.since)
     share = suspicion.evidence
-    evidence = "less than 1 %" if share < _WHOLE_PERCENT_FROM else f"{min(share, 1.0) * 100:.0f} %"
+    # What pages is no suspicion: one is below 100 %, however little.
+    percent = min(share * 100, 99.0)
+    evidence = "less than 1 %" if share < _WHOLE_PERCENT_FROM else f"{percent:.0f} %"
     return (
-        f"{name}: {suspicion.observed:,} {counted(suspicion.dimension)} "
+        f"{name}: {count_words(suspicion.observed, counted(suspicion.dimension))} "
         f"{'for' if suspicion.observed == 0 else 'in'} {duration(length_ms)}, "
         f"{figure(suspicion.expected_a_minute)} a minute usual; {evidence} of what pages"
     )
@@ -332,7 +336,7 @@ def _going_now(incident: PublishedIncident) -> str:
         return _unexpected_now(incident)
     if _ms(now.since) < _ms(incident.size.since):
         return "Now: not known, its first whole minute has not ended."
-    count = f"{figure(now.observed)} {counted(incident.dimension)} in {_last(now)}"
+    count = f"{count_words(now.observed, counted(incident.dimension))} in {_last(now)}"
     back = " Its end is not confirmed yet." if incident.state == "returning" else ""
     return f"Now: {count}, {figure(now.expected)} usual.{back}"
 
@@ -364,7 +368,7 @@ def _unexpected_now(incident: PublishedIncident) -> str:
     found = incident.now_counted
     if found is None:
         return "Now: nothing is expected of the last minutes, and their count is not known."
-    count = f"{found.observed:,} {counted(incident.dimension)} in {_last(found)}"
+    count = f"{count_words(found.observed, counted(incident.dimension))} in {_last(found)}"
     return f"Now: {count}, where none are expected."
 
 
@@ -385,7 +389,7 @@ def _since_start(incident: PublishedIncident, naming: MarketNaming) -> str:
     if incident.state == "withdrawn":
         span = f"Counted before they came, since {began}"
     return (
-        f"{span}: {figure(size.observed)} {counted(incident.dimension)}, "
+        f"{span}: {count_words(size.observed, counted(incident.dimension))}, "
         f"{figure(size.expected)} usual, {ratio_words(size.ratio, size.lower, size.upper)}."
     )
 
@@ -400,8 +404,9 @@ def _missed(incident: PublishedIncident, naming: MarketNaming) -> str:
     numbers = [-found.events, -found.upper, -found.lower] if missed else [
         found.events, found.lower, found.upper,
     ]  # fmt: skip
-    amount, least, most = (figure(max(0.0, number)) for number in numbers)
-    text = f"{word}{so_far}: {amount} {counted(incident.dimension)} ({least} to {most})"
+    least, most = (figure(max(0.0, number)) for number in numbers[1:])
+    events = count_words(max(0.0, numbers[0]), counted(incident.dimension))
+    text = f"{word}{so_far}: {events} ({least} to {most})"
     if found.amount_minor is None or found.lower_minor is None or found.upper_minor is None:
         return f"{text}."
     minor = [found.amount_minor, found.lower_minor, found.upper_minor]

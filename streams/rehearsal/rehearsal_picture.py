@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 from streams.console.errors import OperationError
 from streams.index.indices import MARKET
 from streams.index.methodology import Methodology
+from streams.index.shown_sizes import count_words
 from streams.rehearsal.command import Rehearsal
 from streams.rehearsal.rehearse import RehearsedMarket, alarms
 
@@ -59,7 +60,9 @@ def _draw_market(axis: Any, one: RehearsedMarket, zone: ZoneInfo) -> None:
             until_ms = min(page.over_ms or one.until_ms, one.until_ms)
             axis.axvspan(local(page.started_ms), local(until_ms), color=color, alpha=0.15, lw=0)
         axis.axvline(local(page.paged_ms), color=color, lw=1.0)
-    axis.set_title(f"{one.market}: {len(one.pages)} pages in {one.days:.0f} days", loc="left")
+    axis.set_title(
+        f"{one.market}: {count_words(len(one.pages), 'pages')} in {one.days:.0f} days", loc="left"
+    )
     axis.set_ylabel("orders an hour")
     axis.set_ylim(bottom=0)
     axis.xaxis_date(tz=zone)

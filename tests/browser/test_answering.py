@@ -43,7 +43,10 @@ async def board(server, redis, shop, browser, tmp_path):  # noqa: F811 - fixture
     async def publish(given=None):
         floor = shop.floors["PK"]
         floor.incidents, floor.answers = [rush], {} if given is None else {rush.id: given}
-        floor.pages = [PageCount(30, 12.5, 4, 1, 2, 1, 0.42, 0.24, 8.77)]
+        floor.pages = [
+            PageCount(30, 12.5, 4, 1, 2, 1, 0.42, 0.24, 8.77),
+            PageCount(365, 365.0, 1, 1, 0, 0, 5.1, 0.0, 5.57),
+        ]
         now_ms = clock.now_ms()
         await floor.publish(now_ms // STEP_MS * STEP_MS + len(sent) * STEP_MS, now_ms=now_ms)
 
@@ -82,6 +85,7 @@ async def test_one_click_answers_and_one_takes_it_back(board):
     await heard(page, sent, 2)
     assert sent[1].taken_back
     assert "4 pages, 1 confirmed, 2 false, 1 open" in await page.inner_text("#pages")
+    assert "365 days: 1 page, 1 confirmed" in await page.inner_text("#pages")
     assert "PagerDuty is not known here" in await page.inner_text("#answering")
 
 

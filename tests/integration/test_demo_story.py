@@ -171,6 +171,8 @@ def test_what_was_planted_is_found_in_time_rightly_and_ends(seen, what, key, dir
 
 
 def test_the_demo_reports_both_when_they_are_found_and_when_they_are_over(seen):
-    for name in ("category womens_fashion in PK", "demand in BD as a whole"):
-        assert len(re.findall(f"^FOUND .*{name}.* found after ", seen.stderr, re.MULTILINE)) == 1
-        assert len(re.findall(f"^OVER .*{name} is back to usual", seen.stderr, re.MULTILINE)) == 1
+    for name in (r"Womens fashion \(category, PK\)", " BD"):
+        found = f"^FOUND .*{name}: orders .* found after "
+        assert len(re.findall(found, seen.stderr, re.MULTILINE)) == 1
+        over = f"^OVER .*{name}: orders .*Over by "
+        assert len(re.findall(over, seen.stderr, re.MULTILINE)) == 1

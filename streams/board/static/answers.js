@@ -42,7 +42,8 @@ async function ask(market, redraw) {
 
 function pagesLine(count) {
   const watched = count.covered_days < count.days ? ` (${count.covered_days} watched)` : "";
-  return `${count.days} days${watched}: ${count.pages} pages, ${count.confirmed} confirmed, ${count.false} false, ${count.open} open; false allowed ${figure(count.budget, 2)}, likely ${figure(count.lower, 1)} to ${figure(count.upper, 1)}.`;
+  const pages = `${count.pages} page${count.pages === 1 ? "" : "s"}`;
+  return `${count.days} days${watched}: ${pages}, ${count.confirmed} confirmed, ${count.false} false, ${count.open} open; false allowed ${figure(count.budget, 2)}, likely ${figure(count.lower, 1)} to ${figure(count.upper, 1)}.`;
 }
 
 function say() {

@@ -153,7 +153,7 @@ def test_what_is_not_0_is_never_said_to_be_0():
     shift.interval = stray
     words = said(incident(shift, measures=measures))
     assert words.title == "Books (category): orders are at 0.04 % of usual"
-    assert words.size.endswith("1 orders, 2,500 usual, 0.04 % (less than 0.01 to 0.2).")
+    assert words.size.endswith("1 order, 2,500 usual, 0.04 % (less than 0.01 to 0.2).")
     assert words.missed == "Missed so far: 0.04 orders (0 to 0.5)."
 
 
@@ -201,6 +201,10 @@ def test_all_methods_and_the_rest_are_named():
         (
             suspicion("payment_failure", "card", observed=60, expected=6.0, evidence=0.5),
             "Card (payments, Bangladesh): 60 failed payments in 40 s, 9 a minute usual; 50 %",
+        ),
+        (
+            suspicion("payment_failure", "card", observed=1, expected=6.0, evidence=0.997),
+            "Card (payments, Bangladesh): 1 failed payment in 40 s, 9 a minute usual; 99 %",
         ),
     ],
 )

@@ -62,7 +62,10 @@ def said(*alerts, now=STOPPED, began_ms=None, now_ms=NOW_MS, truncated=0, of=Non
 
 
 WITH_EXAMPLES = (
+    "index.shown_sizes",
     "index.shown_text",
+    "publish.incident_words",
+    "publish.page_records",
     "publish.hash_texts",
     "notify.instant_words",
     "notify.message_receiver",
@@ -107,6 +110,23 @@ def test_what_is_over_says_so_and_for_how_long():
     assert notice.ended == rfc3339(NOW_MS)
 
 
+def test_a_clock_that_is_behind_gives_no_length_below_0_and_is_named():
+    slow_ms = BEGAN_MS - 300_000
+    notice = said(of=incident(), now_ms=slow_ms)
+    assert notice.since == (
+        "04:36 UTC on 2 Jan (09:36 in Asia/Karachi); the clock here is behind by 5 min or more"
+    )
+    assert notice.now.endswith(
+        "(as of 04:40 UTC on 2 Jan; the clock here is behind the index's by 9 min 56 s)"
+    )
+    assert "behind" not in said(of=incident(), now_ms=NOW_MS - 20_000).now
+    ended = alert(firing=False) | {"endsAt": rfc3339(BEGAN_MS - 60_000)}
+    over = said(ended, now=MarketNow(NOW_MS), began_ms=BEGAN_MS)
+    assert over.since.endswith("; over by 04:35 UTC on 2 Jan"), (
+        "by another clock than its beginning"
+    )
+
+
 AFFECTED = [
     {"dimension": "category", "affected": 15, "of": 15, "members": []},
     {"dimension": "region", "affected": 2, "of": 4, "members": [
@@ -122,6 +142,7 @@ def test_an_incident_is_described_by_what_is_published_of_it():
     schema = json.loads((ROOT / "config" / "schemas" / "incident.json").read_text())
     known = incident(affected=AFFECTED, difference=MISSED, acknowledged=BY_ALICE)
     jsonschema.validate(known, schema)
+    jsonschema.validate(incident("shop.bd_2-20260102T0437-down"), schema)
     notice = said(of=known)
     assert notice.title == "Pakistan: orders have all but stopped"
     assert dict(notice.facts()) == {
