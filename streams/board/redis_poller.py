@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 import msgspec
+import redis.exceptions
 import structlog
 import xxhash
 
@@ -40,6 +41,7 @@ from streams.publish.redis_clients import (
     ANSWERS_MAX,
     REDIS_ERRORS,
     async_client,
+    by_node,
     close_client,
     in_words,
     is_cluster,
@@ -289,10 +291,28 @@ class RedisPoller:
         except REDIS_ERRORS:
             if not is_cluster(self._redis):
                 raise
-        asked = [self._answer(each, self._headers_of([each])) for each in self._known]
+        fences = {each: market_keys(each, self._prefix).fence for each in self._known}
+        nodes = by_node(self._redis, fences)
         found: dict[str, _Header] = {}
-        for headers in await asyncio.gather(*asked):
-            found |= headers or {}
+        for headers in await asyncio.gather(*map(self._headers_of_node, nodes)):
+            found |= headers
+        # The client closes every connection after a failure, those in use too: while one node was
+        # dead, slow answers of all others were lost, and the page said that Redis does not answer.
+        # So who was cut off is asked again, alone. Who was silent has been waited for.
+        for markets in nodes:
+            if isinstance(self._failed.get(markets[0]), redis.exceptions.ConnectionError):
+                found |= await self._headers_of_node(markets)
+        return found
+
+    async def _headers_of_node(self, markets: Sequence[str]) -> dict[str, _Header]:
+        """Headers of markets of one node of a Cluster; none, and it is noted, when it is away."""
+        try:
+            found = await self._headers_of(markets)
+        except REDIS_ERRORS as error:
+            self._failed |= dict.fromkeys(markets, error)
+            return {}
+        for market in markets:
+            self._failed.pop(market, None)
         return found
 
     async def _headers_of(self, markets: Sequence[str]) -> dict[str, _Header]:

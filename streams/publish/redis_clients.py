@@ -216,6 +216,18 @@ def is_cluster(client: Any) -> bool:
     return isinstance(client, (redis.cluster.RedisCluster, redis.asyncio.RedisCluster))
 
 
+def by_node(client: Any, keys: Mapping[str, str]) -> list[list[str]]:
+    """Names of ``keys``, by the node of a Cluster that has each; those that no node has are together."""
+    found: dict[str, list[str]] = {}
+    for name, key in keys.items():
+        try:
+            node = client.get_node_from_key(key).name
+        except SlotNotCoveredError:
+            node = ""
+        found.setdefault(node, []).append(name)
+    return list(found.values())
+
+
 def lacks_a_slot(error: BaseException) -> bool:
     """Whether a Cluster's client knows no node for the key: it will not ask again by itself."""
     return isinstance(error, RedisClusterException)
