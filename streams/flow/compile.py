@@ -27,7 +27,7 @@ from streams.flow.own_records import UNREADABLE, OwnRecordError, place, reading
 from streams.flow.publication import Publication
 from streams.flow.state import LIVE, NEVER_MS
 from streams.flow.topic_progress import better_mark
-from streams.flow.vintages import decode_vintage, encode_vintage, held_of
+from streams.flow.vintages import decode_vintage, encode_vintage
 from streams.flow.wire import (
     EXPIRED,
     FOREIGN,
@@ -187,7 +187,7 @@ class PartitionCompile:
             market.shoppers.restore(int(rest[0]), buyers)
             return buyers.applied
         if kind == VINTAGE_KIND:
-            market.expectation.restore(held_of(decode_vintage(value)))
+            market.expectation.restore(decode_vintage(value))
         elif kind == SHIFTS_KIND:
             market.shifts.restore(decode_shifts(value))
         return -1
@@ -233,13 +233,13 @@ class PartitionCompile:
         journaled, or shifts published, which a crash has lost.
         """
         batch = TableBatch()
-        for held, _ in publication.vintages:
-            base = f"{VINTAGE_KIND}|{publication.market}|{held.vintage.day}"
-            self._write(batch, base, encode_vintage(held.record()))
+        for learnt in publication.vintages:
+            base = f"{VINTAGE_KIND}|{publication.market}|{learnt.held.vintage.day}"
+            self._write(batch, base, encode_vintage(learnt.record()))
         if publication.detectors is not None:
             self._write(batch, f"{SHIFTS_KIND}|{publication.market}", publication.detectors)
-        for day, shown in publication.shown:
-            base = f"{SHOWN_KIND}|{publication.market}|{day}"
+        for shown in publication.shown:
+            base = f"{SHOWN_KIND}|{publication.market}|{shown.day}"
             self._write(batch, base, encode_shown(shown.record()))
         for day, kept in publication.buyers:
             base = f"{BUYERS_KIND}|{publication.market}|{day}"

@@ -13,21 +13,33 @@ from typing import NamedTuple
 import msgspec
 
 from streams.index.formats import numbered_decoder, numbered_encoder
-from streams.index.indices import Entry
+from streams.index.indices import CATEGORY, METHOD, Entry
+from streams.index.kept_members import called_now, carried, scope_of_text, text_of
+from streams.index.learning import WHOLE, Scope
 from streams.index.ledgers import book_entries
-from streams.index.partials import Layout, Row, from_wire, to_wire
+from streams.index.partials import DAY_TOTALS, Layout, Row, from_wire, to_wire
 
 SHOWN_DAYS_KEPT = 120
 """Closed days whose revisions are remembered; they change only where inputs carry no arrival time."""
 
 
 class ShownRecord(msgspec.Struct, omit_defaults=True):
-    """Table record: the row behind a day's values as published, and how often each was revised."""
+    """Table record: the row behind a day's values as published, and how often each was revised.
+
+    ``row``: ``dimension:member`` -> its columns in ``partials.to_wire``'s form, counted from its first
+    one. A member without events is left out. ``definitions``: version that the members are of.
+    """
 
     applied: int
-    row: list[int | str]
+    row: dict[str, list[int | str]]
     revisions: dict[str, int] = {}
+    definitions: int = 0
     v: int = 0
+
+    @property
+    def rank(self) -> tuple[int, int]:
+        """Of several records of a day the one of the largest rank counts."""
+        return self.definitions, self.applied
 
 
 encode_shown = numbered_encoder()
@@ -43,15 +55,24 @@ def name_of(entry: Entry) -> Name:
 
 @dataclass(slots=True)
 class Shown:
-    """One day as published."""
+    """One day as published. ``definitions``: version that the members of its row are of."""
 
     applied: int
     row: Row
     revisions: dict[Name, int] = field(default_factory=dict)
+    definitions: int = 0
 
-    def record(self) -> ShownRecord:
-        """Table record."""
-        return ShownRecord(self.applied, to_wire(self.row), self.revisions)
+    @property
+    def rank(self) -> tuple[int, int]:
+        """As of its record."""
+        return self.definitions, self.applied
+
+    def record(self, layout: Layout) -> ShownRecord:
+        """Table record; ``layout``: of its row."""
+        stretches = day_stretches(layout).items()
+        row = {text_of(scope): to_wire(self.row[span]) for scope, span in stretches}
+        sold = {name: sparse for name, sparse in row.items() if sparse}
+        return ShownRecord(self.applied, sold, self.revisions, self.definitions)
 
 
 class ShownDay(NamedTuple):
@@ -59,6 +80,39 @@ class ShownDay(NamedTuple):
 
     day: int
     shown: Shown
+    layout: Layout
+
+    def record(self) -> ShownRecord:
+        """Table record."""
+        return self.shown.record(self.layout)
+
+
+def day_stretches(layout: Layout) -> dict[Scope, slice]:
+    """Return the columns of each member in a day's row; ``WHOLE``: its totals."""
+    found = {WHOLE: slice(0, DAY_TOTALS)}
+    for dimension, block in ((CATEGORY, layout.day_category), (METHOD, layout.day_method)):
+        for member, at in zip(
+            block.members, range(block.base, block.end, block.width), strict=True
+        ):
+            found[dimension, member] = slice(at, at + block.width)
+    return found
+
+
+def shown_of(record: ShownRecord, layout: Layout) -> Shown:
+    """Return the day that a table record holds, by the members of now."""
+    stretches, renamed = day_stretches(layout), layout.market.renamed
+    kept = {scope_of_text(name): sparse for name, sparse in record.row.items()}
+    row = [0] * layout.day_width
+    for now, scope in carried(list(kept), stretches, renamed).items():
+        span = stretches[now]
+        row[span] = from_wire(kept[scope], span.stop - span.start)
+    revisions: dict[Name, int] = {}
+    for name, revised in record.revisions.items():
+        index, _, text = name.partition(":")
+        own = scope_of_text(text)
+        own = called_now(own, stretches, renamed) or own
+        revisions[f"{index}:{text_of(own)}"] = revised
+    return Shown(record.applied, row, revisions, record.definitions)
 
 
 class DayBook:
@@ -74,11 +128,10 @@ class DayBook:
         self._entries: tuple[int, dict[Name, Entry]] | None = None
 
     def restore(self, day: int, record: ShownRecord) -> None:
-        """Take over a day from the table; of several records the larger ``applied`` wins."""
+        """Take over a day from the table."""
         known = self.days.get(day)
-        if known is None or record.applied > known.applied:
-            row = from_wire(record.row, self.layout.day_width)
-            self.days[day] = Shown(record.applied, row, dict(record.revisions))
+        if known is None or record.rank > known.rank:
+            self.days[day] = shown_of(record, self.layout)
 
     def newly_ended(self, today: int, days: set[int], first_open: int) -> set[int]:
         """Return the ended days that were not shown yet; empty when ``today`` was asked for before.
@@ -117,7 +170,7 @@ class DayBook:
         for name in revised:
             revisions[name] = revisions.get(name, 0) + 1
         self._entries = None
-        self.days[day] = Shown(applied, row[:], revisions)
+        self.days[day] = Shown(applied, row[:], revisions, self.layout.market.definitions)
         return self.days[day]
 
     def expire(self, first_open: int) -> None:

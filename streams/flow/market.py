@@ -40,8 +40,6 @@ from streams.index.panes import HOUR_MS, MINUTE_MS
 from streams.index.shift_budget import market_shares
 from streams.index.values import Fence, Value
 
-DEFINITIONS = 0
-"""Version of the market's definitions: methodology.toml alone defines members."""
 IDLE_MS = 5_000
 """How long days wait for readers, and changes for the journal, while ``as_of`` takes no step (an
 import ended). They wait because rows of days come each second, and a publication for them alone
@@ -219,7 +217,7 @@ class MarketCompile:
             fence=Fence(
                 progress.methodology.edition,
                 progress.generation,
-                DEFINITIONS,
+                progress.market.definitions,
                 progress.headline_ms,
                 progress.floor_applied,
             ),

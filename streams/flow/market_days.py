@@ -112,7 +112,7 @@ class MarketDays:
                     cause = revised[_NET][1]
                 levels[day] = _Ended(row, row if known is None else known.row, cause)
                 shown = self._book.show(day, row, names, applied)
-                stored += [] if shown is None else [ShownDay(day, shown)]
+                stored += [] if shown is None else [ShownDay(day, shown, self._ledger.layout)]
         if self._level.published:
             for day in sorted(self._ledger.days()) if rebased is not None else ():
                 row = self._ledger.day_sum(day) if day < today and day not in levels else None

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cached_property
 from operator import attrgetter
 from typing import NamedTuple
@@ -21,10 +22,11 @@ from streams.flow.expectation_spans import ExpectationSpans
 from streams.flow.history_book import MarketHistory, Seed
 from streams.flow.ledger import Ledger
 from streams.flow.market_shifts import EarlyDay
-from streams.flow.vintages import HeldVintage
+from streams.flow.vintages import HeldVintage, VintageRecord, held_of
 from streams.index.demand import SCALE
 from streams.index.expectation import MIN_DAYS, fit
 from streams.index.hours import DRIFT_LEAD_DAYS, Calendar, calendar_of, local_hours
+from streams.index.kept_members import called_now
 from streams.index.learning import (
     WHOLE,
     Factor,
@@ -69,8 +71,10 @@ class MarketExpectation:
 
     def __init__(self, market: Market, ledger: Ledger, history: MarketHistory) -> None:
         self.hours = local_hours(market.time_zone)
+        self._market = market
         self._layout = ledger.layout
         self.table = series_table(self._layout)
+        self._scopes = frozenset(self.table.scopes)
         self.held: dict[int, HeldVintage] = {}
         self.history = history
         self.version = 0
@@ -97,11 +101,11 @@ class MarketExpectation:
 
     # -- learning --------------------------------------------------------------------------------
 
-    def restore(self, held: HeldVintage) -> None:
+    def restore(self, record: VintageRecord) -> None:
         """Take over a vintage from the table."""
-        known = self.held.get(held.vintage.day)
-        if known is None or held.sequence > known.sequence:
-            self._hold(held)
+        known = self.held.get(record.day)
+        if known is None or record.rank > known.rank:
+            self._hold(held_of(record, self.table, self._market.renamed))
 
     def take_history(self) -> bool:
         """Return whether seeds, factors or answers changed since the last call; if so, read all anew."""
@@ -179,7 +183,8 @@ class MarketExpectation:
         factors = self._factors()
         answered = observed.answered(calendar.hours_ms[-1] + HOUR_MS)
         basis = self._basis(calendar, factors, answered)
-        if known is not None and known.basis == basis:
+        definitions = self._market.definitions
+        if known is not None and (known.basis, known.definitions) == (basis, definitions):
             return None
         counts, sure = self._hours_known(observed, calendar)
         if (
@@ -198,16 +203,26 @@ class MarketExpectation:
         vintage = fit(calendar, counts * learnt, self.table.columns, learnt, multiplied)
         if not any(vintage.expected) or (known is not None and known.vintage == vintage):
             return None
-        held = HeldVintage(vintage, 1 if known is None else known.sequence + 1, basis)
+        sequence = 1 if known is None else known.sequence + 1
+        held = HeldVintage(vintage, sequence, basis, definitions)
         self._hold(held)
         return held
 
     def _factors(self) -> list[Factor]:
-        return [*self._events, *self.history.declared()]
+        return self._named_now([*self._events, *self.history.declared()])
 
     def declared_factors(self) -> list[Factor]:
         """Return the factors of methodology.toml and of declarations, none of an answer."""
-        return [*self._events, *self.history.factors.values()]
+        return self._named_now([*self._events, *self.history.factors.values()])
+
+    def _named_now(self, factors: list[Factor]) -> list[Factor]:
+        """Return the factors with the ids that members have now: who declared one knew another."""
+        if not self._market.renamed:
+            return factors
+        return [replace(each, scope=self._called_now(each.scope)) for each in factors]
+
+    def _called_now(self, scope: Scope) -> Scope:
+        return called_now(scope, self._scopes, self._market.renamed) or scope
 
     def _basis(
         self,
@@ -274,7 +289,7 @@ class MarketExpectation:
             none = len(self.table.series)
             found = [
                 self.table.at.get((scope, measure), none)
-                for scope in scopes
+                for scope in map(self._called_now, scopes)
                 for measure in MEASURES
             ]
             self._placed = scopes, np.array(found, dtype=np.int64)

@@ -152,6 +152,7 @@ class MarketProgress:
             horizon=self.horizon_ms,
             journaled=self.journaled_ms,
             generation=self.generation,
+            definitions=self.market.definitions,
             headline=self.headline_ms,
             joined=sorted(self.joined),
             level=self.level,

@@ -8,7 +8,7 @@ backlog, pages nobody.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -34,7 +34,7 @@ from streams.flow.state import FOREVER_MS
 from streams.index.demand import SCALE
 from streams.index.formats import numbered_decoder, numbered_encoder
 from streams.index.incident_measures import DISPLAY_NOISE, SeriesSums
-from streams.index.incidents import Incident
+from streams.index.incidents import Incident, IncidentShift
 from streams.index.indices import MARKET
 from streams.index.learning import WHOLE, Relevel, Scope, Shifted, relevel_of
 from streams.index.measured import ExpectedRow
@@ -129,7 +129,10 @@ class KeptShift(msgspec.Struct):
 
 
 class ShiftsRecord(msgspec.Struct):
-    """Table record of a market's detectors. ``days_until``: first local day not applied."""
+    """Table record of a market's detectors. ``days_until``: first local day not applied.
+
+    ``definitions``: version of the definitions that its series are of.
+    """
 
     watch: WatchRecord
     kept: list[KeptShift]
@@ -141,6 +144,16 @@ class ShiftsRecord(msgspec.Struct):
     """Generation of the market's ``as_of`` (decision 0121) that these detectors follow."""
     teaching_ms: int = 0
     """Horizon of the ledger when the teaching of sizes began, which is under way; 0: it is not."""
+    definitions: int = 0
+
+    @property
+    def rank(self) -> tuple[int, int, int]:
+        """Of several records of a market the one of the largest rank counts.
+
+        A clock that ran ahead wrote those of earlier generations. One of earlier definitions may have
+        come further: its writer had not heard of the later ones.
+        """
+        return self.generation, self.definitions, self.watch.done_until
 
 
 encode_shifts = numbered_encoder()
@@ -174,6 +187,11 @@ class MarketShifts:
         )
         self._generation = 0
         """Generation of the market's ``as_of`` that the detectors follow."""
+        self._definitions = ledger.layout.market.definitions
+        self._restored_of = 0
+        """Definitions of the record that the present state goes on from."""
+        self._ended: list[FoundShift] = []
+        """Ends of shifts of members that are none any more; the next step returns them."""
         self._recorded = True
         """Whether the present state was taken as a record."""
         self._sizes_taught = False
@@ -212,26 +230,24 @@ class MarketShifts:
                 pages=self.pages.log,
                 generation=self._generation,
                 teaching_ms=self._teaching_ms,
+                definitions=self._definitions,
             )
         )
 
     def restore(self, record: ShiftsRecord) -> None:
-        """Continue from a record, unless it is behind the present state.
-
-        A record of a later generation is never behind: a clock that ran ahead wrote the others.
-        """
-        newer = record.generation > self._generation
-        if newer:
-            self._generation = record.generation
-            self.watch.begin_anew(0, self._sums)
-        further = record.watch.done_until > self.watch.done_until
-        if newer or (further and record.generation == self._generation):
-            self.watch.restore(record.watch)
-            self.kept = record.kept
-            self.incidents.restore(record.incidents)
-            self.pages.restore(record.pages)
-            self._days_until = record.days_until
-            self._teach_anew(record.teaching_ms)
+        """Continue from a record, unless its rank is no larger than that of the present state."""
+        if record.rank <= (self._generation, self._restored_of, self.watch.done_until):
+            return
+        self._generation, self._restored_of = record.generation, record.definitions
+        renamed, self._ended = self.watch.restore(record.watch)
+        rename(record, renamed)
+        self.kept = record.kept
+        self._keep(self._ended)
+        self.incidents.restore(record.incidents)
+        self.pages.restore(record.pages)
+        self._days_until = record.days_until
+        self._teach_anew(record.teaching_ms)
+        self._recorded = record.definitions == self._definitions
 
     @property
     def done_until_ms(self) -> int:
@@ -294,7 +310,7 @@ class MarketShifts:
         if self._teach_sizes(reach):
             self.behind = True
             return []
-        found: list[FoundShift] = []
+        found, self._ended = self._ended, []
         first = self.watch.done_until
         applied = 0
         while self.watch.done_until < final and applied < STEP_MINUTES_MAX:
@@ -688,6 +704,23 @@ def series_of(
         if each.id == incident
         for shift in each.shifts
     }
+
+
+def rename(record: ShiftsRecord, renamed: Mapping[Scope, Scope]) -> None:
+    """Let what a record says of shifts be about the members of now. Incidents keep their ids."""
+    if not renamed:
+        return
+    shifts: list[KeptShift | IncidentShift] = [*record.kept]
+    for incident in record.incidents:
+        shifts += incident.shifts
+    for each in shifts:
+        scope = each.dimension, each.member
+        each.dimension, each.member = renamed.get(scope, scope)
+    for kept in record.kept:
+        kept.parts = [
+            (*renamed.get((dimension, member), (dimension, member)), ratio)
+            for dimension, member, ratio in kept.parts
+        ]
 
 
 def _adopt_at(kept: KeptShift) -> int:

@@ -16,8 +16,11 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
+from streams.index.incident_measures import DISPLAY_NOISE
 from streams.index.incidents import ShiftName
 from streams.index.indices import MARKET
+from streams.index.kept_members import carried, scope_of_text, text_of
+from streams.index.learning import Scope
 from streams.index.partials import Layout, Row
 from streams.index.shift_budget import ShiftRules, page_days, weights
 from streams.index.shift_clock import MICRO, Array
@@ -94,6 +97,8 @@ class FoundShift(msgspec.Struct, frozen=True):
     evidence_ratio: float
     interval: RatioInterval
     contributors: Contributors = {}
+    cause: str = ""
+    """Of an end: ``definition`` where its member is none any more."""
 
 
 class ActiveShift(msgspec.Struct, frozen=True):
@@ -131,10 +136,22 @@ class SeriesStatus(NamedTuple):
 
 
 class WatchRecord(msgspec.Struct):
-    """State that is kept of a market's detectors."""
+    """State that is kept of a market's detectors. ``states``: ``dimension:member`` -> its state."""
 
     done_until: int
-    states: list[ShiftState]
+    states: dict[str, ShiftState]
+    numbers_gone: int = 0
+    """Largest number of a shift of any series that is gone: a number names a shift for good, so those of
+    a series that comes, or comes back, are larger."""
+
+
+class Carried(NamedTuple):
+    """What a record's series have become."""
+
+    renamed: dict[Scope, Scope]
+    """Series of the record that have another id now -> that one."""
+    ended: list[FoundShift]
+    """Ends of the shifts that went on, of series that are gone."""
 
 
 class ShiftWatch:
@@ -145,6 +162,7 @@ class ShiftWatch:
     ) -> None:
         """``panes``: steps of the fast clock in a minute, as many as ``WatchedMinute.panes``."""
         self.series = watched(layout)
+        self._renamed = layout.market.renamed
         own, each = weights(rules, market_share, len(self.series) - 1)
         page = [
             page_days(rules, own if series.dimension == MARKET else each) for series in self.series
@@ -156,6 +174,8 @@ class ShiftWatch:
             np.array(page), np.array(drifts, dtype=bool), DetectorDesign(panes=panes)
         )
         self._live = self._final
+        self._numbers_gone = 0
+        """As in the record."""
         self._taught: Detectors | None = None
         """Its sizes are being taught; they are kept once they are whole."""
         n = len(self.series)
@@ -173,16 +193,32 @@ class ShiftWatch:
 
     def record(self) -> WatchRecord:
         """Return what to keep: the states on final minutes alone."""
-        return WatchRecord(self.done_until, states_of(self._final))
+        states = map(text_of, self._places), states_of(self._final)
+        return WatchRecord(self.done_until, dict(zip(*states, strict=True)), self._numbers_gone)
 
-    def restore(self, record: WatchRecord) -> None:
-        """Continue from a kept record; of several records the furthest counts."""
-        if record.done_until < self.done_until or len(record.states) != len(self.series):
-            return
+    def restore(self, record: WatchRecord) -> Carried:
+        """Continue from a kept record, and from nothing else.
+
+        Its series may be others: those that are watched still keep their state bit for bit, new ones
+        begin now, and a shift of one that is gone ends.
+        """
+        kept = {scope_of_text(name): state for name, state in record.states.items()}
+        found = carried(list(kept), self._places, self._renamed)
+        gone = kept.keys() - set(found.values())
+        numbers = [state.pages for scope, state in kept.items() if scope in gone]
+        self._numbers_gone = max([record.numbers_gone, *numbers])
+        self._forget()
+        self._final.pages[:] = self._numbers_gone
+        restore(self._final, {self._places[now]: kept[scope] for now, scope in found.items()})
         self.done_until = record.done_until
-        restore(self._final, record.states)
         # A copy: what final minutes show while they catch up is not how it is now.
         self._live = self._final.copy()
+        ended = [
+            _ended_with_member(scope, state, record.done_until)
+            for scope, state in kept.items()
+            if scope in gone and state.open is not None
+        ]
+        return Carried({scope: now for now, scope in found.items() if scope != now}, ended)
 
     def begin(self, minute: int) -> None:
         """Begin detection at this minute."""
@@ -194,14 +230,17 @@ class ShiftWatch:
         Return the ends of the shifts that were open. Numbers go on: they name shifts for good.
         """
         ended = self._found(self._final.end_all(minute), FINAL, sums)
-        before = self._final
-        self._final = Detectors(before.page_days, before.drifts, before.design)
-        self._final.pages = before.pages
-        self._live = self._final
+        pages = self._final.pages
+        self._forget()
+        self._final.pages = pages
         self.done_until = 0
+        return ended
+
+    def _forget(self) -> None:
+        before = self._final
+        self._final = self._live = Detectors(before.page_days, before.drifts, before.design)
         self._published.clear()
         self._why.clear()
-        return ended
 
     # -- stepping --------------------------------------------------------------------------------
 
@@ -364,3 +403,23 @@ class ShiftWatch:
             for dimension, members in by_dimension.items()
         }
         return {dimension: most for dimension, most in found.items() if most}
+
+
+def _ended_with_member(scope: Scope, state: ShiftState, done_until: int) -> FoundShift:
+    """Return the end of the shift of a series that is gone."""
+    shift = state.open
+    assert shift is not None  # the caller checked it
+    return FoundShift(
+        dimension=scope[0],
+        member=scope[1],
+        event="end",
+        number=state.pages,
+        phase=FINAL,
+        direction=shift.direction,
+        clock=shift.clock,
+        start=shift.start,
+        at=max(shift.paged_at, float(done_until)),
+        evidence_ratio=0.0,
+        interval=shift.interval(DISPLAY_NOISE),
+        cause="definition",
+    )

@@ -9,30 +9,48 @@ import msgspec
 
 from streams.index.expectation import Vintage
 from streams.index.formats import numbered_decoder, numbered_encoder
+from streams.index.kept_members import Renamed, carried, scope_of_text, text_of
+from streams.index.learning import Scope
 from streams.index.noise import Noise
 from streams.index.panes import HOUR_MS, day_name, rfc3339
-from streams.index.series import SeriesTable
+from streams.index.series import MEASURES, SeriesTable
 
 _WIDE = 2**63
+
+
+class SeriesRecord(NamedTuple):
+    """Expectation of one series: its hours, its noise, and how many days it was learnt from.
+
+    An empty list: no expectation. One number: it holds in every hour (for most series it is 0). A number
+    wider than 64 bits is decimal text.
+    """
+
+    expected: list[int | str]
+    noise: list[int | str]
+    learnt: int
 
 
 class VintageRecord(msgspec.Struct, array_like=True):
     """Table record of a vintage. ``sequence``: 1, and one more for each change by a late seed or factor.
 
-    ``expected``: for each series, its hours from ``first_ms`` on. An empty list: no expectation. One
-    number: it holds in every hour (for most series it is 0). A number wider than 64 bits is decimal
-    text.
+    ``names``: each ``dimension:member``. ``series``: of each its series, by measure in the order of
+    ``MEASURES``; their hours begin at ``first_ms``. ``definitions``: version that the members are of.
     """
 
     day: int
     sequence: int
+    definitions: int
     basis: str
     first_ms: int
     hours: int
-    expected: list[list[int | str]]
-    noise: list[list[int | str]]
-    learnt: list[int]
+    names: list[str]
+    series: list[list[SeriesRecord]]
     v: int = 0
+
+    @property
+    def rank(self) -> tuple[int, int]:
+        """Of several records of a day the one of the largest rank counts."""
+        return self.definitions, self.sequence
 
 
 encode_vintage = numbered_encoder()
@@ -41,11 +59,15 @@ decode_vintage = numbered_decoder(VintageRecord, "an expectation of the merged t
 
 @dataclass(slots=True)
 class HeldVintage:
-    """A vintage in memory. ``basis``: fingerprint of the seeds and factors it was learnt with."""
+    """A vintage in memory. ``basis``: fingerprint of the seeds and factors it was learnt with.
+
+    ``definitions``: version of those it was learnt under.
+    """
 
     vintage: Vintage
     sequence: int
     basis: str
+    definitions: int = 0
 
     @property
     def name(self) -> str:
@@ -53,21 +75,29 @@ class HeldVintage:
         day = day_name(self.vintage.day)
         return day if self.sequence == 1 else f"{day}.{self.sequence}"
 
-    def record(self) -> VintageRecord:
-        """Table record."""
+    @property
+    def rank(self) -> tuple[int, int]:
+        """As of its record."""
+        return self.definitions, self.sequence
+
+    def record(self, table: SeriesTable) -> VintageRecord:
+        """Table record; ``table``: its series."""
         vintage = self.vintage
+        members: dict[Scope, list[SeriesRecord]] = {}
+        for scope, hours, noise, learnt in zip(
+            table.scopes, vintage.expected, vintage.noise, vintage.learnt_days, strict=True
+        ):
+            own = [_wire(n) for n in (noise.hour, noise.day, noise.dispersion, noise.tail)]
+            members.setdefault(scope, []).append(SeriesRecord(_packed(hours), own, learnt))
         return VintageRecord(
             day=vintage.day,
             sequence=self.sequence,
+            definitions=self.definitions,
             basis=self.basis,
             first_ms=vintage.target_ms[0],
             hours=len(vintage.target_ms),
-            expected=[_packed(hours) for hours in vintage.expected],
-            noise=[
-                [_wire(n) for n in (each.hour, each.day, each.dispersion, each.tail)]
-                for each in vintage.noise
-            ],
-            learnt=list(vintage.learnt_days),
+            names=list(map(text_of, members)),
+            series=list(members.values()),
         )
 
 
@@ -77,23 +107,38 @@ class LearntVintage(NamedTuple):
     held: HeldVintage
     table: SeriesTable
 
+    def record(self) -> VintageRecord:
+        """Table record."""
+        return self.held.record(self.table)
+
     def series(self) -> list[dict[str, Any]]:
         """Return the journal's entry for each series that has an expectation."""
         return journal_series(self.held, self.table)
 
 
-def held_of(record: VintageRecord) -> HeldVintage:
-    """Return the vintage that a table record holds."""
+def held_of(record: VintageRecord, table: SeriesTable, renamed: Renamed) -> HeldVintage:
+    """Return the vintage that a table record holds, by the series of now.
+
+    A member that the record does not name has no expectation; one that is gone is left out.
+    """
     hours = record.hours
     target = range(record.first_ms, record.first_ms + hours * HOUR_MS, HOUR_MS)
+    kept = {scope_of_text(name): at for at, name in enumerate(record.names)}
+    found = carried(list(kept), frozenset(table.scopes), renamed)
+    series = [
+        record.series[kept[found[each.scope]]][MEASURES.index(each.measure)]
+        if each.scope in found
+        else _UNKNOWN
+        for each in table.series
+    ]
     vintage = Vintage(
         day=record.day,
         target_ms=tuple(target),
-        expected=tuple(_unpacked(series, hours) for series in record.expected),
-        noise=tuple(Noise(*map(int, each)) for each in record.noise),
-        learnt_days=tuple(record.learnt),
+        expected=tuple(_unpacked(each.expected, hours) for each in series),
+        noise=tuple(Noise(*map(int, each.noise)) for each in series),
+        learnt_days=tuple(each.learnt for each in series),
     )
-    return HeldVintage(vintage, record.sequence, record.basis)
+    return HeldVintage(vintage, record.sequence, record.basis, record.definitions)
 
 
 def journal_series(held: HeldVintage, table: SeriesTable) -> list[dict[str, Any]]:
@@ -122,6 +167,9 @@ def journal_series(held: HeldVintage, table: SeriesTable) -> list[dict[str, Any]
         )
         if hours and any(hours)
     ]
+
+
+_UNKNOWN = SeriesRecord([], [0, 0, 0, 0], 0)
 
 
 def _wire(value: int) -> int | str:

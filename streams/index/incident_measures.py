@@ -124,7 +124,7 @@ class Recent:
         """Return (minutes, counts) of a series whose shift began in minute ``first``."""
         for longest in NOW_MINUTES:
             minutes = max(1, min(longest, self._until - first))
-            own = self._span(minutes)[series]
+            own = self._span(minutes).get(series) or _nothing_of(series)
             if own.expected >= NOW_EXPECTED_MIN or minutes < longest:
                 break
         return minutes, own
@@ -188,7 +188,13 @@ def measure(
 
 
 def _own(lead: tuple[str, str], sums: Sequence[SeriesSums]) -> SeriesSums:
-    return next(each for each in sums if (each.dimension, each.member) == lead)
+    own = (each for each in sums if (each.dimension, each.member) == lead)
+    return next(own, _nothing_of(lead))
+
+
+def _nothing_of(series: tuple[str, str]) -> SeriesSums:
+    """Sums of a member that is none any more: nothing is counted of it, and nothing expected."""
+    return SeriesSums(*series, 0, 0.0, None, None)
 
 
 def _interval(own: SeriesSums) -> RatioInterval | None:

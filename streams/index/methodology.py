@@ -147,6 +147,10 @@ class Market:
     """Events known beforehand to multiply demand. They decide no slot, so they are not in the hash."""
     base: BasePeriod | None = None
     """Base of the level index; None: the market has no level index. It decides no slot either."""
+    definitions: int = 0
+    """Version of the definitions that say which label is which member; 0: those of methodology.toml."""
+    renamed: dict[tuple[str, str], str] = field(default_factory=dict)
+    """(dimension, id that a member had) -> its id. What is kept of it follows (index/kept_members)."""
 
     def scope_of(self, text: str) -> tuple[str, str] | None:
         """Return (dimension, member) of `all` or ``dimension:member``; None where there is none such."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -44,13 +44,12 @@ def states_of(detectors: Detectors) -> list[ShiftState]:
     ]
 
 
-def restore(detectors: Detectors, states: Sequence[ShiftState]) -> None:
-    """Continue from what was kept of each series.
+def restore(detectors: Detectors, states: Mapping[int, ShiftState]) -> None:
+    """Continue from what was kept of series; the others stay as they are.
 
-    Records before format 4 have other evidence: of them count the shifts that go on, their numbers and
-    the silence. Evidence and sizes begin anew.
+    ``states``: place of the series in these detectors -> what was kept of it, in whatever place it was.
     """
-    for at, state in enumerate(states):
+    for at, state in states.items():
         detectors.done_until[at] = state.done_until
         detectors.pages[at] = state.pages
         detectors.silent_until[:, at] = [state.silent_until.get(side, 0.0) for side in _SIDES]
@@ -62,7 +61,7 @@ def restore(detectors: Detectors, states: Sequence[ShiftState]) -> None:
             _restore_clock(detectors.drift, at, state.drift)
         if state.sizes is not None:
             _restore_sizes(detectors.sizes, at, state.sizes)
-    detectors.open = {at: state.open for at, state in enumerate(states) if state.open is not None}
+    detectors.open = {at: state.open for at, state in states.items() if state.open is not None}
 
 
 def _clock_states(clock: SeriesClock) -> list[ClockState]:

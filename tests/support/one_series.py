@@ -45,5 +45,5 @@ class OneSeries:
 
     def restore(self, record):
         """Continue from a record."""
-        restore(self.detectors, [msgspec.msgpack.decode(record, type=ShiftState)])
+        restore(self.detectors, {0: msgspec.msgpack.decode(record, type=ShiftState)})
         return self

@@ -117,14 +117,14 @@ class MergedLog:
         self._records = {}
 
     def _detectors(self, market: str, stored: Stored) -> None:
-        """Keep the market's record that has watched the most minutes."""
+        """Keep the market's record of the largest rank, as a new owner does."""
         try:
             record = decode_shifts(stored.value or b"")
         except msgspec.DecodeError as error:
             self._report.differs(MERGED, market, "detectors", "a record", str(error), stored.where)
             return
         known = self.shifts.get(market)
-        if known is None or record.watch.done_until > known.watch.done_until:
+        if known is None or record.rank > known.rank:
             self.shifts[market] = record
 
     def add(self, sp: SourcePartition, key: SlotKey, sums: Sums, blind: Blind) -> None:

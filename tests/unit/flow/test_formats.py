@@ -51,10 +51,10 @@ RECORDS = {
         encode_fence_record,
         decode_fence_record,
     ),
-    "expectation": (VintageRecord(1, 1, "b", T0, 1, [], [], []), encode_vintage, decode_vintage),
-    "shown day": (ShownRecord(9, [1]), encode_shown, decode_shown),
+    "expectation": (VintageRecord(1, 1, 0, "b", T0, 1, [], []), encode_vintage, decode_vintage),
+    "shown day": (ShownRecord(9, {"market:all": [0, 1]}), encode_shown, decode_shown),
     "buyers": (DayBuyers(9, 1, 1, 1, 1), encode_day_buyers, decode_day_buyers),
-    "detectors": (ShiftsRecord(WatchRecord(1, []), [], 1), encode_shifts, decode_shifts),
+    "detectors": (ShiftsRecord(WatchRecord(1, {}), [], 1), encode_shifts, decode_shifts),
 }
 
 

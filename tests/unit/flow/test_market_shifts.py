@@ -134,7 +134,7 @@ def test_a_market_that_becomes_live_on_a_backlog_knows_at_once_whether_its_panes
     assert not market(flow).progress.live
     shop.open(TEN - HOUR_MS, 2)
     assert market(flow).progress.live
-    assert market(flow).shifts.watch.record().states[0].sizes.sizes[1] > 0
+    assert market(flow).shifts.watch.record().states["market:all"].sizes.sizes[1] > 0
 
 
 def test_a_partition_that_is_read_a_day_behind_the_others_is_a_backlog_and_pages_nobody(flow):
@@ -157,7 +157,7 @@ def test_a_partition_that_is_read_a_day_behind_the_others_is_a_backlog_and_pages
     flow.run()
     shifts = market(flow).shifts
     assert (incidents(flow), shifts.kept, shifts.pages.log.paged) == ([], [], [])
-    assert shifts.watch.record().states[0].sizes.sizes[1] > 0, "the backlog has taught them"
+    assert shifts.watch.record().states["market:all"].sizes.sizes[1] > 0, "the backlog has taught them"
     play(flow, [(1.0, 5)])
     assert shifts.done_until_ms > TEN
 

@@ -290,4 +290,4 @@ def test_a_clock_that_is_set_back_while_sizes_are_taught_leaves_nothing_of_them(
 
 
 def sizes(worker):
-    return worker.shifts.watch.record().states[0].sizes.sizes
+    return worker.shifts.watch.record().states["market:all"].sizes.sizes

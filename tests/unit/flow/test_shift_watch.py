@@ -176,14 +176,6 @@ def test_detectors_sleep_while_the_market_is_filling_or_a_member_is_warming():
     assert market.watch.done_until == 700
 
 
-def test_an_older_record_does_not_set_the_detectors_back():
-    market = Market()
-    old = msgspec.msgpack.encode(market.watch.record())
-    market.watch.apply_final(market.minute(10), market.sums)
-    market.watch.restore(msgspec.msgpack.decode(old, type=WatchRecord))
-    assert market.watch.done_until == 11
-
-
 def test_the_total_drifts_by_days():
     market = Market()
     found = []

@@ -95,7 +95,7 @@ def level2(played, methodology):
             step += 1
             if publication is not None:
                 found += [shift for shift in publication.shifts if shift.phase == FINAL]
-                vintages |= {one.held.name: one.held.record() for one in publication.vintages}
+                vintages |= {one.held.name: one.record() for one in publication.vintages}
     return found, vintages
 
 
