@@ -72,6 +72,7 @@ def shift_record(
         **_interval(shift.interval),
         "contributors": shift.contributors,
         "incident": incident,
+        "cause": shift.cause or None,
         "edition": edition,
     }
     key = shift_key(market, shift.dimension, shift.member, shift.number)
