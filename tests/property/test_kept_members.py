@@ -26,9 +26,7 @@ from streams.index.shift_states import OpenShift
 
 NAMES = ["books", "mobiles", "shoes", "toys", "x:y", "other"]
 DIMENSIONS = ("categories", "methods", "regions", "channels")
-OF_LAYOUT = dict(
-    zip(("category", "payment_method", "region", "channel"), DIMENSIONS, strict=True)
-)
+OF_LAYOUT = dict(zip(("category", "payment_method", "region", "channel"), DIMENSIONS, strict=True))
 MEMBERS = st.fixed_dictionaries(
     dict.fromkeys(DIMENSIONS, st.lists(st.sampled_from(NAMES), min_size=1, unique=True).map(tuple))
 )

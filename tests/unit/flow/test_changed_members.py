@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
 import pytest
 
+from streams.flow.history_book import MarketHistory, Seed
 from streams.flow.ledger import Ledger
+from streams.flow.market_expectation import MarketExpectation, Observed
 from streams.flow.market_shifts import (
     KeptShift,
     MarketShifts,
@@ -16,8 +19,14 @@ from streams.flow.market_shifts import (
     encode_shifts,
 )
 from streams.flow.shift_watch import FINAL
+from streams.flow.vintages import HeldVintage
+from streams.index.demand import SCALE
+from streams.index.expectation import Vintage
+from streams.index.history_records import SeededRow
 from streams.index.incidents import Incident, IncidentShift
-from streams.index.panes import MINUTE_MS
+from streams.index.learning import Factor
+from streams.index.noise import Noise
+from streams.index.panes import HOUR_MS, MINUTE_MS
 from streams.index.shift_ratio import RatioInterval
 from streams.index.shift_states import OpenShift
 from streams.publish.shift_records import shift_record
@@ -41,9 +50,7 @@ def owner(market=PK):
 
 def changed(categories, definitions=1, **renamed):
     names = {("category", old): new for old, new in renamed.items()}
-    return dataclasses.replace(
-        PK, categories=categories, definitions=definitions, renamed=names
-    )
+    return dataclasses.replace(PK, categories=categories, definitions=definitions, renamed=names)
 
 
 def shifted(minute=DONE, market=PK):
@@ -117,8 +124,8 @@ def test_a_member_that_comes_back_has_numbers_that_no_shift_had():
 def test_state_shifts_and_incidents_follow_a_member_to_its_new_id():
     new, found = taken_over(changed(NAMED, books="letters"), shifted())
     assert found == []
-    assert new.watch.record().states["category:letters"] == (
-        shifted().watch.states["category:books"]
+    assert (
+        new.watch.record().states["category:letters"] == (shifted().watch.states["category:books"])
     )
     assert [(kept.dimension, kept.member, kept.end) for kept in new.kept] == [
         (*LETTERS, 0), ("market", "all", START - 5_000),
@@ -147,3 +154,31 @@ def test_an_older_record_does_not_set_the_detectors_back():
     for minute in (DONE, DONE - 1):
         new.restore(shifted(minute))
     assert new.watch.done_until == DONE
+
+
+def expectation_of(market, history):
+    return MarketExpectation(market, Ledger(market, METHODOLOGY), history)
+
+
+def test_seeds_and_factors_follow_a_member_to_its_new_id():
+    seed = Seed(0, HOUR_MS, frozenset(), {0: {BOOKS: SeededRow(*BOOKS, orders=5)}})
+    factor = Factor(BOOKS, 0, HOUR_MS, 2 * SCALE)
+    history = MarketHistory(seeds={"s": seed}, factors={b"f": factor})
+    for market, scope in ((PK, BOOKS), (changed(NAMED, books="letters"), LETTERS)):
+        found = expectation_of(market, history)
+        assert found._seeded(seed, 0)[found.table.at[scope, "orders"]] == 5
+        assert found._factors() == [*found._events, Factor(scope, 0, HOUR_MS, 2 * SCALE)]
+        assert found.declared_factors() == found._factors()
+
+
+@pytest.mark.parametrize(("definitions", "again"), [(0, False), (1, True)])
+def test_a_vintage_of_other_definitions_is_learnt_again(definitions, again, monkeypatch):
+    found = expectation_of(changed(NEW, definitions), MarketHistory())
+    n, day = len(found.table.series), 20_000
+    vintage = Vintage(day, (0,), ((),) * n, (Noise(0, 0, 0),) * n, (0,) * n)
+    found.restore(HeldVintage(vintage, 4, "").record(found.table))
+    read = []
+    none = np.zeros((1, 1)), np.zeros((1, 1))
+    monkeypatch.setattr(found, "_hours_known", lambda *_: read.append(1) or none)
+    assert found._learn(Observed(found, None, None), day) is None
+    assert bool(read) == again

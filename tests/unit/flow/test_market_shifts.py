@@ -157,7 +157,9 @@ def test_a_partition_that_is_read_a_day_behind_the_others_is_a_backlog_and_pages
     flow.run()
     shifts = market(flow).shifts
     assert (incidents(flow), shifts.kept, shifts.pages.log.paged) == ([], [], [])
-    assert shifts.watch.record().states["market:all"].sizes.sizes[1] > 0, "the backlog has taught them"
+    assert shifts.watch.record().states["market:all"].sizes.sizes[1] > 0, (
+        "the backlog has taught them"
+    )
     play(flow, [(1.0, 5)])
     assert shifts.done_until_ms > TEN
 
