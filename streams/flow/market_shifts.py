@@ -217,8 +217,11 @@ class MarketShifts:
     # -- keeping ---------------------------------------------------------------------------------
 
     def take_record(self) -> bytes | None:
-        """Return the table record of the present state; None when no step moved it since."""
-        if self._recorded:
+        """Return the table record of the present state; None when no step moved it since.
+
+        None too while ends are still to be published: of the record alone nobody would know them.
+        """
+        if self._recorded or self._ended:
             return None
         self._recorded = True
         return encode_shifts(

@@ -19,10 +19,10 @@ import numpy as np
 from streams.index.incident_measures import DISPLAY_NOISE
 from streams.index.incidents import ShiftName
 from streams.index.indices import MARKET
-from streams.index.kept_members import carried, scope_of_text, text_of
+from streams.index.kept_members import carried, foremost, scope_of_text, text_of
 from streams.index.learning import Scope
 from streams.index.partials import Layout, Row
-from streams.index.shift_budget import ShiftRules, page_days, weights
+from streams.index.shift_budget import ShiftRules, page_days, watched_most, weights
 from streams.index.shift_clock import MICRO, Array
 from streams.index.shift_detector import DetectorDesign, Detectors, ShiftEvent
 from streams.index.shift_keeping import restore, states_of
@@ -161,9 +161,11 @@ class ShiftWatch:
         self, layout: Layout, rules: ShiftRules, market_share: float, panes: int = 12
     ) -> None:
         """``panes``: steps of the fast clock in a minute, as many as ``WatchedMinute.panes``."""
-        self.series = watched(layout)
+        every = watched(layout)
+        places = layout.market.places or len(every) - 1
+        self.series = foremost(every, layout.market, watched_most(rules, places))
         self._renamed = layout.market.renamed
-        own, each = weights(rules, market_share, len(self.series) - 1)
+        own, each = weights(rules, market_share, places)
         page = [
             page_days(rules, own if series.dimension == MARKET else each) for series in self.series
         ]

@@ -11,7 +11,8 @@ from collections.abc import Collection, Mapping, Sequence
 
 from streams.index.indices import METHOD
 from streams.index.learning import Scope
-from streams.index.shift_series import PAYMENT_FAILURE
+from streams.index.methodology import Market
+from streams.index.shift_series import PAYMENT_FAILURE, WatchedSeries
 
 Renamed = Mapping[Scope, str]
 
@@ -40,8 +41,7 @@ def called_now(scope: Scope, members: Collection[Scope], renamed: Renamed) -> Sc
     if scope in members:
         return scope
     dimension, member = scope
-    # Failed payments are those of a payment method.
-    new = renamed.get((METHOD if dimension == PAYMENT_FAILURE else dimension, member))
+    new = renamed.get((_of_member(dimension), member))
     found = (dimension, member if new is None else new)
     return found if found in members else None
 
@@ -59,3 +59,25 @@ def carried(
         if now is not None:
             found.setdefault(now, scope)
     return found
+
+
+def foremost(
+    series: Sequence[WatchedSeries], market: Market, most: int
+) -> tuple[WatchedSeries, ...]:
+    """Return the series that are watched, in their order: the total and ``most`` others.
+
+    Those of members that methodology.toml declares come first, under whatever id: one that appears takes
+    nobody's place.
+    """
+    scopes = {(each.dimension, each.member) for each in series}
+    declared = {called_now(scope, scopes, market.renamed) for scope in market.declared}
+    places = sorted(
+        range(1, len(series)),
+        key=lambda at: (_of_member(series[at].dimension), series[at].member) not in declared,
+    )
+    return tuple(series[at] for at in (0, *sorted(places[:most])))
+
+
+def _of_member(dimension: str) -> str:
+    """Return the dimension whose member a series counts: failed payments are those of a method."""
+    return METHOD if dimension == PAYMENT_FAILURE else dimension

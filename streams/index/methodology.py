@@ -20,6 +20,7 @@ from streams.index.identifiers import (
     DIMENSIONS,
     MARKETS_MAX,
     MEMBERS_MAX,
+    WATCHED_MAX,
     EventNames,
     MarketNames,
     mistakes,
@@ -53,6 +54,8 @@ SHIFT_WEIGHTS = (0.001, 1_000.0)
 """Least and largest. Of 1e308 beside another no share of the budget is left."""
 
 OTHER = "other"
+_NOT_DECISIVE = ("shift_weight", "shift_places", "base")
+"""Settings of a market that move no order to another slot or member."""
 _EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
 
 
@@ -96,6 +99,7 @@ class _FileMarket(msgspec.Struct, forbid_unknown_fields=True):
     regions: list[str] = []
     members_max: int = 64
     shift_weight: float = 1.0
+    shift_places: int = 0
     base: _Base | None = None
 
 
@@ -151,16 +155,24 @@ class Market:
     """Version of the definitions that say which label is which member; 0: those of methodology.toml."""
     renamed: dict[tuple[str, str], str] = field(default_factory=dict)
     """(dimension, id that a member had) -> its id. What is kept of it follows (index/kept_members)."""
+    places: int = 0
+    """Places of watched series besides the total's; 0: as many as there are. They divide the weight of
+    the members, and are of methodology.toml: a member that appears moves no threshold."""
+    declared: frozenset[tuple[str, str]] = frozenset()
+    """(dimension, member) of methodology.toml. Where not all can be watched, these are."""
 
     def scope_of(self, text: str) -> tuple[str, str] | None:
         """Return (dimension, member) of `all` or ``dimension:member``; None where there is none such."""
         if text == "all":
             return "market", "all"
         dimension, _, label = text.partition(":")
-        known = (self.categories, self.methods, self.regions, self.channels)
-        members = dict(zip(DIMENSIONS, known, strict=True))
         name = slug(label)
-        return (dimension, name) if name in members.get(dimension, ()) else None
+        return (dimension, name) if name in self.members().get(dimension, ()) else None
+
+    def members(self) -> dict[str, tuple[str, ...]]:
+        """Return the members of each dimension."""
+        known = (self.categories, self.methods, self.regions, self.channels)
+        return dict(zip(DIMENSIONS, known, strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,7 +314,17 @@ def _market(code: str, spec: _FileMarket, file: _FileContent) -> Market:
         base=None if spec.base is None else _base(f"{where}.base", spec.base),
     )
     events = tuple(_event(event, market) for event in file.events if code in event.markets)
-    return replace(market, events=events)
+    declared = frozenset(
+        (dimension, member) for dimension, members in market.members().items() for member in members
+    )
+    places = len(declared) + len(market.methods)  # failed payments are watched too
+    if spec.shift_places and not places <= spec.shift_places <= WATCHED_MAX - 1:
+        raise MethodologyError(
+            f"{where}.shift_places must be from {places}, its series now, to {WATCHED_MAX - 1}; the "
+            "operator must fix it"
+        )
+    places = max(places, spec.shift_places)
+    return replace(market, events=events, places=places, declared=declared)
 
 
 def _check_years(where: str, start: date, end: date) -> None:
@@ -385,7 +407,7 @@ def _hash(raw: dict[str, Any], markets: dict[str, Market]) -> str:
     # another slot or member. So a change of them needs no new edition.
     decisive = {name: value for name, value in raw.items() if name not in ("events", "shifts")}
     decisive["markets"] = {
-        code: {name: value for name, value in spec.items() if name not in ("shift_weight", "base")}
+        code: {name: value for name, value in spec.items() if name not in _NOT_DECISIVE}
         for code, spec in raw["markets"].items()
     }
     # The letters of Unicode decide event -> member.

@@ -114,6 +114,20 @@ def test_a_shift_of_a_member_that_is_gone_ends_by_definition_and_its_incident_wi
     assert (found, again.watch.record()) == ([], new.watch.record())
 
 
+def test_the_state_is_put_under_the_definitions_of_now_once_what_ended_is_published():
+    new = owner(changed(NEW))
+    new.restore(shifted())
+    assert decode_shifts(new.take_record()).definitions == 1
+    unchanged = owner()
+    unchanged.restore(shifted())
+    assert unchanged.take_record() is None
+    gone = owner(changed(WITHOUT))
+    gone.restore(shifted())
+    assert gone.take_record() is None, "a crash now would lose the end"
+    gone.step(Reach(T, T, T, T), changed=True)
+    assert decode_shifts(gone.take_record()).kept[0].end == DONE
+
+
 def test_a_member_that_comes_back_has_numbers_that_no_shift_had():
     new, _ = taken_over(changed(WITHOUT), shifted())
     back, _ = taken_over(changed(PK.categories, 2), decode_shifts(new.take_record()))
@@ -182,3 +196,21 @@ def test_a_vintage_of_other_definitions_is_learnt_again(definitions, again, monk
     monkeypatch.setattr(found, "_hours_known", lambda *_: read.append(1) or none)
     assert found._learn(Observed(found, None, None), day) is None
     assert bool(read) == again
+
+
+def thresholds(market):
+    watch = owner(market).watch
+    return dict(zip(watch._places, watch._final.page_days.tolist(), strict=True))
+
+
+def test_a_member_that_appears_moves_nobodys_threshold_and_takes_nobodys_place():
+    declared = thresholds(PK)
+    each = 30 / (0.7 / (len(declared) - 1))
+    assert declared == dict.fromkeys(declared, each) | {("market", "all"): 30 / 0.2}
+    one = thresholds(changed(NEW))
+    assert one == declared | {("category", "aquariums"): each}
+    many = thresholds(changed((*(f"new_{at:03}" for at in range(400)), *NAMED), books="letters"))
+    assert len(many) == 1 + (len(declared) - 1) * 8 // 7
+    assert many.keys() > declared.keys() - {BOOKS} | {LETTERS}
+    assert sum(30 / days for days in many.values()) == pytest.approx(1.0), "the reserve is full"
+    assert thresholds(changed(WITHOUT)) == {k: v for k, v in declared.items() if k != BOOKS}

@@ -32,7 +32,7 @@ def watch():
         market.categories
     )
     names = tuple(f"member {number}" for number in range(WATCHED_MAX - others))
-    layout = Layout(dataclasses.replace(market, categories=names))
+    layout = Layout(dataclasses.replace(market, categories=names, places=0))
     found = ShiftWatch(layout, METHODOLOGY.shifts, 1.0)
     found.begin(int(MINUTE))
     detectors, rng = found._final, np.random.default_rng(1)
