@@ -165,6 +165,7 @@ class DayBook:
         """Note how an ended day is shown from now on; return what to store, None if nothing is new."""
         known = self.days.get(day)
         if known is not None and known.row == row:
+            known.definitions = self.layout.market.definitions
             return None
         revisions = {} if known is None else dict(known.revisions)
         for name in revised:

@@ -17,7 +17,7 @@ from streams.flow.market_progress import MarketProgress
 from streams.flow.publication import Closing, Revision
 from streams.flow.state import NEVER_MS
 from streams.index.indices import ALL, MARKET, ORDERS_BASIS, SOURCES, Entry
-from streams.index.ledgers import book_entries, cause_of
+from streams.index.ledgers import DEFINITION, book_entries, cause_of
 from streams.index.measured import day_expectations
 from streams.index.panes import day_name, rfc3339
 from streams.index.partials import Row
@@ -160,7 +160,7 @@ class MarketDays:
             value = self._level_value(day, ended.row)
             cause = ended.cause
             if cause is None and rebased is not None and rebased.revises(day):
-                cause = "definition"
+                cause = DEFINITION
             if cause is not None and self._level.covers(day):
                 previous = self._level.number(day, ended.before, before)
                 revisions.append(Revision(value, previous, cause))
@@ -179,8 +179,10 @@ class MarketDays:
         shown = self._book.days.get(day)
         if shown is None or shown.row == row:
             return {}
+        layout = self._ledger.layout
+        redefined = shown.definitions != layout.market.definitions
         found: dict[str, tuple[int | float | None, str]] = {}
-        for entry in book_entries(self._ledger.layout, row):
+        for entry in book_entries(layout, row):
             was = self._book.was(day, name_of(entry))
             before = None if was is None else was.value
             if was is None or (was.value, was.observed, was.n) != (
@@ -188,7 +190,10 @@ class MarketDays:
                 entry.observed,
                 entry.n,
             ):
-                found[name_of(entry)] = before, cause_of(self._ledger.layout, entry, shown.row, row)
+                # Definitions move no total. Of a member nobody can tell what else has moved it.
+                of_member = redefined and entry.dimension != MARKET
+                cause = DEFINITION if of_member else cause_of(layout, entry, shown.row, row)
+                found[name_of(entry)] = before, cause
         return found
 
     def _forget_old_days(self) -> None:

@@ -21,6 +21,7 @@ from streams.index.incidents import ShiftName
 from streams.index.indices import MARKET
 from streams.index.kept_members import carried, foremost, scope_of_text, text_of
 from streams.index.learning import Scope
+from streams.index.ledgers import DEFINITION
 from streams.index.partials import Layout, Row
 from streams.index.shift_budget import ShiftRules, page_days, watched_most, weights
 from streams.index.shift_clock import MICRO, Array
@@ -423,5 +424,5 @@ def _ended_with_member(scope: Scope, state: ShiftState, done_until: int) -> Foun
         at=max(shift.paged_at, float(done_until)),
         evidence_ratio=0.0,
         interval=shift.interval(DISPLAY_NOISE),
-        cause="definition",
+        cause=DEFINITION,
     )

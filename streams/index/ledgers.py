@@ -33,7 +33,8 @@ VALID, NET = "_valid", "_net"
 GROSS = ""
 _MEASURES = (("orders", "count"), ("units", "count"), ("sales", "minor"))
 _LESS = {GROSS: (), VALID: (col.CANCELLED_AT,), NET: (col.CANCELLED_AT, col.REFUNDED_AT)}
-LATE, CANCEL, REFUND = "late", "cancel", "refund"
+LATE, CANCEL, REFUND, DEFINITION = "late", "cancel", "refund", "definition"
+"""Causes of a revision."""
 
 
 def book_entries(layout: Layout, row: Row) -> Iterator[Entry]:

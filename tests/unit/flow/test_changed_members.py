@@ -7,8 +7,10 @@ import dataclasses
 import numpy as np
 import pytest
 
+from streams.flow.daybook import Shown
 from streams.flow.history_book import MarketHistory, Seed
 from streams.flow.ledger import Ledger
+from streams.flow.market_days import MarketDays
 from streams.flow.market_expectation import MarketExpectation, Observed
 from streams.flow.market_shifts import (
     KeptShift,
@@ -27,6 +29,7 @@ from streams.index.incidents import Incident, IncidentShift
 from streams.index.learning import Factor
 from streams.index.noise import Noise
 from streams.index.panes import HOUR_MS, MINUTE_MS
+from streams.index.partials import PLACED_AT, Layout
 from streams.index.shift_ratio import RatioInterval
 from streams.index.shift_states import OpenShift
 from streams.publish.shift_records import shift_record
@@ -214,3 +217,33 @@ def test_a_member_that_appears_moves_nobodys_threshold_and_takes_nobodys_place()
     assert many.keys() > declared.keys() - {BOOKS} | {LETTERS}
     assert sum(30 / days for days in many.values()) == pytest.approx(1.0), "the reserve is full"
     assert thresholds(changed(WITHOUT)) == {k: v for k, v in declared.items() if k != BOOKS}
+
+
+def test_what_a_definition_changes_of_an_ended_day_is_revised_by_definition():
+    before, after = Layout(PK), changed(NAMED)
+    row = [0] * before.day_width
+    row[PLACED_AT : PLACED_AT + 3] = 2, 2, 200
+    at = before.day_category.at("books")
+    row[at : at + 3] = 2, 2, 200
+    days = MarketDays(None, Ledger(after, METHODOLOGY), None, None)
+    days.restore(20_000, Shown(9, row).record(before))
+    layout = Layout(after)
+    now = [0] * layout.day_width
+    now[PLACED_AT : PLACED_AT + 3] = 3, 3, 300
+    at = layout.day_category.at("letters")
+    now[at : at + 3] = 3, 3, 300
+    revised = days._revised(20_000, now)
+    assert revised["orders:market:all"] == (2, "late")
+    assert revised["orders:category:letters"] == (None, "definition")
+    days._book.show(20_000, now, [], 10)
+    now[at] = 4
+    assert days._revised(20_000, now)["orders:category:letters"] == (3, "late")
+
+
+def test_a_day_that_a_definition_leaves_as_it_was_is_of_that_definition():
+    days = MarketDays(None, Ledger(changed(NEW), METHODOLOGY), None, None)
+    days.restore(20_000, Shown(9, [0] * Layout(PK).day_width).record(Layout(PK)))
+    row = [0] * Layout(changed(NEW)).day_width
+    assert days._book.show(20_000, row, [], 10) is None
+    row[Layout(changed(NEW)).day_category.at("books")] = 1
+    assert days._revised(20_000, row)["orders:category:books"] == (None, "late")
