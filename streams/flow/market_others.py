@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from streams.flow.ledger import LABELED_DAYS, Ledger
+from streams.flow.ledger import Ledger
 from streams.flow.market_progress import MarketProgress
 from streams.flow.state import NEVER_MS
 from streams.index.other_labels import OthersOfDay, other_labels
 from streams.index.panes import MINUTE_MS
+
+_DAYS = 2
+"""Local days that are shown: the newest."""
 
 
 class MarketOthers:
@@ -30,7 +33,7 @@ class MarketOthers:
             today = self._ledger.local_days.day_of(as_of_ms)
             self._shown = [
                 OthersOfDay(day, as_of_ms, found)
-                for day in range(today, today - LABELED_DAYS, -1)
+                for day in range(today, today - _DAYS, -1)
                 if (found := other_labels(self._ledger.label_rows(day), self._ledger.members))
             ]
         return self._shown

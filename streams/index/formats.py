@@ -11,13 +11,13 @@ from typing import Any, TypeVar
 
 import msgspec
 
-FORMAT = 5
+FORMAT = 6
 """Format of the records that workers keep for themselves: partials, marks, checkpoints, tables.
 
 Raise it when a record changes in a way that the version before would misread.
 """
-OLDEST = 5
-"""Oldest format that is read. Rows counted by member before it, and no label can be had of them."""
+OLDEST = 6
+"""Oldest format that is read. Before it merged slots kept no labels; before 5 rows had none at all."""
 
 RAISE_EDITION = (
     "raise `edition` in methodology.toml, run `ecindex topics create` and restart the workers; the new "
