@@ -436,11 +436,17 @@ class Ledger:
                 rows.append(open_row.row)
         return sum_rows(rows, self.layout.day_width) if rows else None
 
-    def label_rows(self, day: int) -> list[PackedRow]:
-        """Label rows that add up to a local day."""
-        merged = self.merged.get((DAY_KIND, day))
-        rows = [] if merged is None else merged.label_rows()
-        return rows + [decode_row(row.labels) for row in self._open_days.get(day, {}).values()]
+    def label_rows(self, slot_id: SlotId) -> list[PackedRow]:
+        """Label rows that add up to a minute, an hour or a local day."""
+        kind, start = slot_id
+        merged = self.merged.get(slot_id)
+        held = [] if merged is None else merged.label_rows()
+        if kind == HOUR and not held:
+            held = self._labels.of_minutes(start)
+        opened: Iterable[OpenRow] = self._open_days.get(start, {}).values()
+        if kind != DAY_KIND:
+            opened = self.open_rows(slot_id, LENGTH_MS[kind])
+        return held + [decode_row(row.labels) for row in opened]
 
     def hours(self) -> set[int]:
         """Starts of the hours that have rows."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from streams.flow.ledger import Ledger
 from streams.flow.market_progress import MarketProgress
+from streams.flow.merged import DAY_KIND
 from streams.flow.state import NEVER_MS
 from streams.index.other_labels import OthersOfDay, other_labels
 from streams.index.panes import MINUTE_MS
@@ -34,6 +35,6 @@ class MarketOthers:
             self._shown = [
                 OthersOfDay(day, as_of_ms, found)
                 for day in range(today, today - _DAYS, -1)
-                if (found := other_labels(self._ledger.label_rows(day), self._ledger.members))
+                if (found := other_labels(self._ledger.label_rows((DAY_KIND, day)), self._ledger.members))
             ]
         return self._shown

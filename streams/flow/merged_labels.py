@@ -47,6 +47,10 @@ class MergedLabels:
         hour.labels.encoded()
         hour.written = False
 
+    def of_minutes(self, hour_ms: int) -> list[PackedRow]:
+        """Return label rows that add up to the minutes of an hour."""
+        return list(self._rows_of(self._minutes(hour_ms), ()))
+
     def cut_day(self, day: int, open_rows: Iterable[PackedRow]) -> None:
         """Cut the labels of a merged day to the largest."""
         merged = self._merged[DAY_KIND, day]
@@ -96,35 +100,31 @@ class MergedLabels:
             elif kind == DAY_KIND:
                 rows = [self._members.day(row) for row in merged.label_rows()]
                 merged.row = sum_rows(rows, len(merged.row))
-            elif merged.labels is not None:
-                self._project_hour(merged)
-            elif start >= horizon_ms - MINUTES_KEPT_MS:
-                self._derive_hour(merged, start)
+            elif merged.labels is None:
+                rows, labelled = self.of_minutes(start), self._bits_of_minutes(start)
+                has_all = start >= horizon_ms - MINUTES_KEPT_MS
+                self._project_hour(merged, rows, labelled, has_all=has_all)
             else:
-                merged.row = self._members.unsaid(merged.row)
+                labelled = (merged.labelled or {}).copy()
+                self._project_hour(merged, merged.label_rows(), labelled, has_all=False)
 
-    def _sum(self, rows: Iterable[PackedRow]) -> Row:
-        return sum_rows([self._members.live(row) for row in rows], self._members.live_width)
+    def _project_hour(
+        self, hour: Merged, rows: list[PackedRow], labelled: dict[str, int], *, has_all: bool
+    ) -> None:
+        """Read an hour from label rows, which name what they contain.
 
-    def _derive_hour(self, hour: Merged, start_ms: int) -> None:
-        minutes = self._minutes(start_ms).values()
-        hour.row = sum_rows([minute.row for minute in minutes], len(hour.row))
-        self._name(hour, self._bits_of_minutes(start_ms))
-
-    def _project_hour(self, hour: Merged) -> None:
-        labelled = hour.labelled or {}
-        row = self._sum(hour.label_rows())
-        if all(bits & ~labelled.get(sp, 0) == 0 for sp, bits in hour.folded.items()):
-            self._name(hour, labelled.copy())
-        else:
+        ``has_all``: what the hour contains beyond that is in ``ecindex.partials`` still.
+        """
+        row = self._sum(rows)
+        has_all |= all(bits & ~labelled.get(sp, 0) == 0 for sp, bits in hour.folded.items())
+        if has_all and hour.folded != labelled:
+            hour.folded = labelled
+            hour.written = False  # the record must say so before those rows are deleted
+        if not has_all:
             totals = hour.row[: col.LIVE_TOTALS]
             unsaid = [held - said for held, said in zip(totals, row, strict=False)]
             add_into(row, self._members.unsaid(unsaid))
         hour.row = row
 
-    @staticmethod
-    def _name(hour: Merged, folded: dict[str, int]) -> None:
-        """Note which rows an hour contains. Its record must say so before they are deleted."""
-        if hour.folded != folded:
-            hour.folded = folded
-            hour.written = False
+    def _sum(self, rows: Iterable[PackedRow]) -> Row:
+        return sum_rows([self._members.live(row) for row in rows], self._members.live_width)

@@ -5,7 +5,7 @@ import pytest
 from streams.flow.changed_slots import ChangedSlots
 from streams.flow.chunk import SourcePartition
 from streams.flow.ledger import Ledger
-from streams.flow.merged import HOUR, HOURS_KEPT_MS, MINUTE, QUARTER
+from streams.flow.merged import DAY_KIND, HOUR, HOURS_KEPT_MS, MINUTE, QUARTER
 from streams.flow.state import DAY, LIVE, SlotKey
 from streams.index.label_rows import PackedRow
 from streams.index.panes import HOUR_MS, MINUTE_MS, QUARTER_MS
@@ -78,7 +78,7 @@ def test_label_rows_of_open_days_are_kept():
         )
 
     def kept(day):
-        return [each.numbers[1] for each in ledger.label_rows(day)]
+        return [each.numbers[1] for each in ledger.label_rows((DAY_KIND, day))]
 
     apply(20_000, 7, 1)
     apply(20_001, 7, 2)
