@@ -32,6 +32,7 @@ from streams.flow.market_shifts import decode_shifts
 from streams.flow.merged import (
     DAY_KIND,
     LENGTH_MS,
+    MINUTE,
     Merged,
     MergedRecord,
     decode_merged,
@@ -236,10 +237,12 @@ class PartitionCompile:
         if self.lost is not None:
             return batch
         for code, market in self.markets.items():
-            for (kind, start), merged in market.ledger.merged.items():
-                if not merged.written:
-                    definitions = market.ledger.definitions
-                    self._write_merged(batch, f"{kind}|{code}|{start}", merged, definitions)
+            changed = [each for each in market.ledger.merged.items() if not each[1].written]
+            # Minutes first: what an hour contains, they do. Other definitions make it of them.
+            changed.sort(key=lambda each: each[0][0] != MINUTE)
+            for (kind, start), merged in changed:
+                base = f"{kind}|{code}|{start}"
+                self._write_merged(batch, base, merged, market.ledger.definitions)
             for kind, start in market.take_expired():
                 base = f"{kind}|{code}|{start}"
                 for keys in (base, _base_of_parts(base)):

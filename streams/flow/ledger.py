@@ -317,9 +317,9 @@ class Ledger:
         if others:
             self._of_others.add(slot_id)
 
-    def project_anew(self, horizon_ms: int) -> None:
-        """Read restored slots that other definitions made anew. ``horizon_ms``: of who made them."""
-        self._labels.project_anew(self._of_others, horizon_ms)
+    def project_anew(self) -> None:
+        """Read restored slots that other definitions made anew."""
+        self._labels.project_anew(self._of_others)
         self._of_others.clear()
 
     def _slot(self, slot_id: SlotId) -> Merged:

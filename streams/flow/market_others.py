@@ -31,10 +31,11 @@ class MarketOthers:
         minute_ms = as_of_ms // MINUTE_MS * MINUTE_MS
         if minute_ms != self._minute_ms or waited:
             self._minute_ms = minute_ms
-            today = self._ledger.local_days.day_of(as_of_ms)
+            ledger = self._ledger
+            today = ledger.local_days.day_of(as_of_ms)
             self._shown = [
                 OthersOfDay(day, as_of_ms, found)
                 for day in range(today, today - _DAYS, -1)
-                if (found := other_labels(self._ledger.label_rows((DAY_KIND, day)), self._ledger.members))
+                if (found := other_labels(ledger.label_rows((DAY_KIND, day)), ledger.members))
             ]
         return self._shown

@@ -9,7 +9,6 @@ from streams.flow.merged import (
     DAY_KIND,
     HOUR,
     MINUTE,
-    MINUTES_KEPT_MS,
     Merged,
     SlotId,
 )
@@ -84,11 +83,11 @@ class MergedLabels:
 
     # -- read by other definitions ---------------------------------------------------------------
 
-    def project_anew(self, slots: Iterable[SlotId], horizon_ms: int) -> None:
+    def project_anew(self, slots: Iterable[SlotId]) -> None:
         """Read slots whose rows were made by other definitions anew, from what was said.
 
-        An hour is what its minutes are while all of them are kept: it then names the rows that they
-        name. Of a row that an older hour has and its labels lack only the totals are known.
+        An hour without labels of its own is what its minutes are, and names the rows that they name.
+        A row that one of them contains and the hour did not comes again, and counts no more.
         """
         found = sorted(slots, key=lambda slot: slot[0] == HOUR)  # minutes before their hours
         for kind, start in found:
@@ -101,26 +100,26 @@ class MergedLabels:
                 rows = [self._members.day(row) for row in merged.label_rows()]
                 merged.row = sum_rows(rows, len(merged.row))
             elif merged.labels is None:
-                rows, labelled = self.of_minutes(start), self._bits_of_minutes(start)
-                has_all = start >= horizon_ms - MINUTES_KEPT_MS
-                self._project_hour(merged, rows, labelled, has_all=has_all)
+                bits = self._bits_of_minutes(start)
+                self._project_hour(merged, self.of_minutes(start), bits)
             else:
-                labelled = (merged.labelled or {}).copy()
-                self._project_hour(merged, merged.label_rows(), labelled, has_all=False)
+                bits = (merged.labelled or {}).copy()
+                self._project_hour(merged, merged.label_rows(), bits)
 
     def _project_hour(
-        self, hour: Merged, rows: list[PackedRow], labelled: dict[str, int], *, has_all: bool
+        self, hour: Merged, rows: list[PackedRow], labelled: dict[str, int]
     ) -> None:
-        """Read an hour from label rows, which name what they contain.
+        """Read an hour from label rows, which contain ``labelled``: at least what it names itself.
 
-        ``has_all``: what the hour contains beyond that is in ``ecindex.partials`` still.
+        Minutes are written before their hours. So the labels lack a row of the hour only where a
+        zombie wrote it after another owner had dropped the minutes.
         """
         row = self._sum(rows)
-        has_all |= all(bits & ~labelled.get(sp, 0) == 0 for sp, bits in hour.folded.items())
-        if has_all and hour.folded != labelled:
-            hour.folded = labelled
-            hour.written = False  # the record must say so before those rows are deleted
-        if not has_all:
+        if all(bits & ~labelled.get(sp, 0) == 0 for sp, bits in hour.folded.items()):
+            if hour.folded != labelled:
+                hour.folded = labelled
+                hour.written = False  # the record must say so before those rows are deleted
+        else:
             totals = hour.row[: col.LIVE_TOTALS]
             unsaid = [held - said for held, said in zip(totals, row, strict=False)]
             add_into(row, self._members.unsaid(unsaid))
