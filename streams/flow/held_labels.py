@@ -52,6 +52,9 @@ class HeldLabels:
     def add(self, row: PackedRow) -> None:
         """Add a row, or another sum."""
         if self._sum is None:
+            if not self._encoded and not self.is_cut:
+                self._encoded = encode_row(row)  # most panes have one row a source partition
+                return
             held = self.packed()
             self._sum = LabelSum(self._book, held.labels if self.is_cut else None)
             self._sum.add(held)

@@ -106,9 +106,7 @@ class MergedLabels:
                 bits = (merged.labelled or {}).copy()
                 self._project_hour(merged, merged.label_rows(), bits)
 
-    def _project_hour(
-        self, hour: Merged, rows: list[PackedRow], labelled: dict[str, int]
-    ) -> None:
+    def _project_hour(self, hour: Merged, rows: list[PackedRow], labelled: dict[str, int]) -> None:
         """Read an hour from label rows, which contain ``labelled``: at least what it names itself.
 
         Minutes are written before their hours. So the labels lack a row of the hour only where a

@@ -22,6 +22,7 @@ from streams.index.label_rows import (
     LIVE_BOOK,
     PLACED,
     REFUNDED,
+    TAG_BITS,
     Book,
     LabelSet,
     PackedRow,
@@ -35,6 +36,8 @@ LABEL_EVENTS_MIN = 5
 """Events for which a cut sum keeps a label. What few said may be a name, and nobody defines it later."""
 LABELS_MAX = 2_000
 """Labels of a dimension that a cut sum keeps: the largest."""
+
+_TAGS = (1 << TAG_BITS) - 1
 
 _LIVE_EVENTS = ((0,), (col.CHOSEN_AT, col.CAPTURED_AT, col.FAILED_AT), (0,), (0,))
 _DAY_ORDERS = tuple(range(0, col.DAY_METHOD_PAYMENTS_AT, 3))
@@ -89,8 +92,15 @@ class LabelSum:
             while column >= ends[place]:
                 place += 1
             numbers[column + shifts[place]] += int(value)
+        sets = self._sets
         for orders, part, *items in row.sets:
-            self._add_set(orders, part, items, columns)
+            if self._is_cut:
+                self._add_set(orders, part, items, columns)
+                continue
+            own = [columns[each >> TAG_BITS] << TAG_BITS | each & _TAGS for each in items]
+            own.sort()
+            key = (part, *own)
+            sets[key] = sets.get(key, 0) + orders
 
     def _append(self, stored: str) -> int:
         at = self._columns[stored] = len(self._numbers)
@@ -104,17 +114,15 @@ class LabelSum:
 
     def _add_set(self, orders: int, part: int, items: list[int], columns: dict[int, int]) -> None:
         """Add orders that name several labels: of those that are cut, an order is one of ``MORE``."""
+        unite(self._numbers, orders, _PARTS[self.book.parts][part], items, columns)
         found = sorted((columns[column], tag) for column, tag in map(column_and_tag, items))
-        if self._is_cut:
-            unite(self._numbers, orders, _PARTS[self.book.parts][part], items, columns)
-            found = [
-                (column, _one_tag([tag for _, tag in tags]))
-                for column, tags in groupby(found, key=lambda each: each[0])
-            ]
-            if len(found) == 1:
-                return
-        key = (part, *(item(column, tag) for column, tag in found))
-        self._sets[key] = self._sets.get(key, 0) + orders
+        own = [
+            item(column, _one_tag([tag for _, tag in tags]))
+            for column, tags in groupby(found, key=lambda each: each[0])
+        ]
+        if len(own) > 1:
+            key = (part, *own)
+            self._sets[key] = self._sets.get(key, 0) + orders
 
     def packed(self) -> PackedRow:
         """Return the sum as a row is stored."""

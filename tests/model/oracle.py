@@ -1,4 +1,4 @@
-"""Properties P1 to P8 of docs/exactness.md, checked at every effect and at the end."""
+"""Properties P1 to P9 of docs/exactness.md, checked at every effect and at the end."""
 
 from __future__ import annotations
 

@@ -147,9 +147,7 @@ def test_which_labels_are_the_largest_follows_from_the_sum(seed):
         counts, labels = said(book, straight(book, rows))
         for (what, *place), count in counts.items():
             of_method = place[:1] == ["payment_method"] and what in ("failed", "payment_refunds")
-            if len(place) == 2 and (
-                what.endswith("orders") or of_method or what == "payments"
-            ):
+            if len(place) == 2 and (what.endswith("orders") or of_method or what == "payments"):
                 events[tuple(place)] += count
         expected = {place for place in labels if place[1] in (ABSENT, MORE)}
         for dimension in ("category", "payment_method", "region", "channel"):

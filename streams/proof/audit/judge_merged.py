@@ -8,7 +8,14 @@ from dataclasses import dataclass, field
 import msgspec
 
 from streams.flow.chunk import SourcePartition
-from streams.flow.compile import BUYERS_KIND, FENCE_KIND, SHIFTS_KIND, SHOWN_KIND, VINTAGE_KIND
+from streams.flow.compile import (
+    BUYERS_KIND,
+    FENCE_KIND,
+    PARTS_KIND,
+    SHIFTS_KIND,
+    SHOWN_KIND,
+    VINTAGE_KIND,
+)
 from streams.flow.market_shifts import ShiftsRecord, decode_shifts
 from streams.flow.merged import (
     DAY_KIND,
@@ -34,6 +41,7 @@ _NO_SUMS = {
     VINTAGE_KIND: "expectations: learnt from final hours, which are judged",
     BUYERS_KIND: "days as they were last published: their values are judged",
     SHOWN_KIND: "days as they were last published: their values are judged",
+    PARTS_KIND: "parts of the labels of merged slots: their rows are judged",
     SHIFTS_KIND: "detectors: fed by final minutes, which are judged, as are the shifts they keep",
 }
 """Kinds of records that hold no merged slot -> why they are not judged."""

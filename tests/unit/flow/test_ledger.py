@@ -21,7 +21,9 @@ def folded(pane_ms: int) -> tuple[Ledger, list[int]]:
     """A ledger in which one pane of one source partition is merged, and the pane's row."""
     ledger = Ledger(PK, METHODOLOGY)
     row = [1] * ledger.layout.live_width
-    ledger.apply_row(SlotKey("PK", LIVE, pane_ms), SP, 7, row, b"", b"key", offset=0, labels=NO_LABELS)
+    ledger.apply_row(
+        SlotKey("PK", LIVE, pane_ms), SP, 7, row, b"", b"key", offset=0, labels=NO_LABELS
+    )
     ledger.fold_closed(SP, pane_ms + HOUR_MS)
     ledger.drain()
     ledger.take_garbage()
@@ -44,7 +46,9 @@ def test_a_row_in_the_later_half_of_a_dropped_slot_changes_nothing(kind, length_
     gone = {each for each, _ in ledger.expire(start_ms + kept_ms + length_ms // 2)}
     assert gone == {MINUTE, QUARTER, HOUR} - kept
 
-    ledger.apply_row(SlotKey("PK", LIVE, pane_ms), SP, 7, row, b"", b"key", offset=0, labels=NO_LABELS)
+    ledger.apply_row(
+        SlotKey("PK", LIVE, pane_ms), SP, 7, row, b"", b"key", offset=0, labels=NO_LABELS
+    )
 
     assert ledger.drain() == ChangedSlots()
     assert list(ledger.garbage) == [b"key"]
@@ -56,11 +60,15 @@ def test_what_changed_is_taken_once_and_stays_as_it_was_taken():
     live, day = [1] * ledger.layout.live_width, [1] * ledger.layout.day_width
     ledger.apply_row(SlotKey("PK", LIVE, T0), SP, 7, live, b"", b"a", offset=0, labels=NO_LABELS)
     ledger.apply_row(SlotKey("PK", DAY, 20_000), SP, 7, day, b"", b"b", offset=1, labels=NO_LABELS)
-    ledger.apply_row(SlotKey("PK", DAY, 20_001), SP, 7, day, b"", b"c", offset=2, labels=NO_LABELS, news=False)
+    ledger.apply_row(
+        SlotKey("PK", DAY, 20_001), SP, 7, day, b"", b"c", offset=2, labels=NO_LABELS, news=False
+    )
     assert (ledger.changed_before(T0), ledger.changed_before(T0 + 1)) == (False, True)
     assert ledger.days_changed
     changed = ledger.drain()
-    ledger.apply_row(SlotKey("PK", LIVE, T0), SP, 8, [2, *live[1:]], b"", b"d", offset=3, labels=NO_LABELS)
+    ledger.apply_row(
+        SlotKey("PK", LIVE, T0), SP, 8, [2, *live[1:]], b"", b"d", offset=3, labels=NO_LABELS
+    )
     assert changed == ChangedSlots(frozenset({T0}), frozenset({20_000}))
     assert ledger.drain() == ChangedSlots(frozenset({T0}))
     assert ledger.drain() == ChangedSlots()
@@ -97,7 +105,9 @@ def test_an_open_row_is_dropped_with_its_hour():
     ledger = Ledger(PK, METHODOLOGY)
     row = [1] * ledger.layout.live_width
     pane_ms = start_ms + HOUR_MS - MINUTE_MS
-    ledger.apply_row(SlotKey("PK", LIVE, pane_ms), SP, 7, row, b"", b"key", offset=0, labels=NO_LABELS)
+    ledger.apply_row(
+        SlotKey("PK", LIVE, pane_ms), SP, 7, row, b"", b"key", offset=0, labels=NO_LABELS
+    )
     list(ledger.expire(start_ms + HOURS_KEPT_MS + HOUR_MS // 2))
     assert ledger.hour_sum(start_ms) is None
     assert list(ledger.garbage) == [b"key"]
