@@ -18,11 +18,26 @@ from streams.flow.chunk import Chunk, SourcePartition
 from streams.flow.day_buyers import decode_day_buyers, encode_day_buyers
 from streams.flow.daybook import decode_shown, encode_shown
 from streams.flow.fence_record import FenceRecord, decode_fence_record, encode_fence_record
+from streams.flow.held_labels import (
+    IN_RECORD_BYTES_MAX,
+    PART_BYTES,
+    LabelsPart,
+    decode_labels_part,
+    encode_labels_part,
+)
 from streams.flow.history_book import HistoryBook
 from streams.flow.incarnation import base_of, begin_of_next_log
 from streams.flow.market import MarketCompile
 from streams.flow.market_shifts import decode_shifts
-from streams.flow.merged import DAY_KIND, LENGTH_MS, Merged, decode_merged, encode_merged
+from streams.flow.merged import (
+    DAY_KIND,
+    LENGTH_MS,
+    MINUTE,
+    Merged,
+    MergedRecord,
+    decode_merged,
+    encode_merged,
+)
 from streams.flow.own_records import UNREADABLE, OwnRecordError, place, reading
 from streams.flow.publication import Publication
 from streams.flow.state import LIVE, NEVER_MS
@@ -48,6 +63,7 @@ VINTAGE_KIND = "e"
 SHIFTS_KIND = "w"
 SHOWN_KIND = "s"
 BUYERS_KIND = "b"
+PARTS_KIND = "p"
 _WRITERS_MAX = 100_000
 """Writers remembered while a table without records is read; more only weaken a warning."""
 _LAST_MARKS_MAX = 100
@@ -123,6 +139,8 @@ class PartitionCompile:
         """Resets that were declared before this began to read."""
         self._foreign_records = 0
         self._table_keys: dict[str, set[str]] = {}
+        self._parts: dict[str, set[str]] = {}
+        """Of each merged slot that had parts: keys that the records in ``_table_keys`` name."""
         self._written = 0
 
     # -- table -----------------------------------------------------------------------------------
@@ -139,11 +157,13 @@ class PartitionCompile:
             with reading(key):
                 slot, applied = self._restore(key, value)
             self.replay_through = max(self.replay_through, applied)
-            if slot is not None and (slot not in best or applied > best[slot][0]):
+            # Of two the later one: between them hours and days may have been labelled and cut.
+            if slot is not None and (slot not in best or applied >= best[slot][0]):
                 best[slot] = (applied, key)
         for (code, kind, start), (_, key) in best.items():
             with reading(key):
-                self.markets[code].ledger.restore((kind, start), decode_merged(records[key]))
+                record = _whole(decode_merged(records[key]), records)
+                self.markets[code].ledger.restore((kind, start), record)
         for market in self.markets.values():
             market.recovered()
         found = self._topic_ids_found
@@ -162,9 +182,14 @@ class PartitionCompile:
         market = self.markets.get(code)
         if market is None:
             return None, -1
+        if kind == PARTS_KIND:
+            return None, -1  # read with the record that names it
         if kind not in LENGTH_MS and kind != DAY_KIND:
             return None, self._restore_other(market, kind, rest, value)
-        return (code, kind, int(rest[0])), decode_merged(value).applied
+        record = decode_merged(value)
+        if record.parts:
+            self._parts.setdefault(base, set()).update(record.parts)
+        return (code, kind, int(rest[0])), record.applied
 
     def _restore_other(
         self, market: MarketCompile, kind: str, rest: Sequence[str], value: bytes
@@ -212,12 +237,18 @@ class PartitionCompile:
         if self.lost is not None:
             return batch
         for code, market in self.markets.items():
-            for (kind, start), merged in market.ledger.merged.items():
-                if not merged.written:
-                    self._write(batch, f"{kind}|{code}|{start}", self._encode(merged))
+            changed = [each for each in market.ledger.merged.items() if not each[1].written]
+            # Minutes first: what an hour contains, they do. Other definitions make it of them.
+            changed.sort(key=lambda each: each[0][0] != MINUTE)
+            for (kind, start), merged in changed:
+                base = f"{kind}|{code}|{start}"
+                self._write_merged(batch, base, merged, market.ledger.definitions)
             for kind, start in market.take_expired():
-                for key in self._table_keys.pop(f"{kind}|{code}|{start}", ()):
-                    batch.writes.append((key.encode(), None))
+                base = f"{kind}|{code}|{start}"
+                for keys in (base, _base_of_parts(base)):
+                    gone_keys = sorted(self._table_keys.pop(keys, ()))
+                    batch.writes += [(key.encode(), None) for key in gone_keys]
+                self._parts.pop(base, None)
             gone = [f"{VINTAGE_KIND}|{code}|{day}" for day in market.expectation.take_expired()]
             gone += [f"{SHOWN_KIND}|{code}|{day}" for day in market.days.take_expired()]
             gone += [f"{BUYERS_KIND}|{code}|{day}" for day in market.shoppers.take_expired()]
@@ -265,18 +296,38 @@ class PartitionCompile:
         for market in self.markets.values():
             market.replayed()
 
-    def _encode(self, merged: Merged) -> bytes:
+    def _write_merged(self, batch: TableBatch, base: str, merged: Merged, definitions: int) -> None:
+        """Write a merged slot, after the parts of its labels where one record cannot hold them."""
         merged.written = True
         # Never below what the restored record contains.
         merged.applied = max(merged.applied, self.through)
-        return encode_merged(merged.record(merged.applied))
+        record = merged.record(merged.applied, definitions)
+        replaced = self._parts.pop(base, set())
+        if len(record.labels) > IN_RECORD_BYTES_MAX:
+            of_parts = _base_of_parts(base)
+            known = self._table_keys.setdefault(of_parts, set())
+            for at in range(0, len(record.labels), PART_BYTES):
+                key = self._own_key(of_parts)
+                part = LabelsPart(record.labels[at : at + PART_BYTES])
+                batch.writes.append((key.encode(), encode_labels_part(part)))
+                record.parts.append(key)
+            known.update(record.parts)
+            record.labels = b""
+            self._parts[base] = set(record.parts)
+        self._write(batch, base, encode_merged(record))
+        # Parts that no record read here names are left: a zombie may be about to write it.
+        batch.deletes += [key.encode() for key in sorted(replaced)]
+        self._table_keys.get(_base_of_parts(base), set()).difference_update(replaced)
 
-    def _write(self, batch: TableBatch, base: str, value: bytes) -> None:
+    def _own_key(self, base: str) -> str:
         # No key is written twice. So a delete hits only content that its sender has read, and that
         # a written record contains: a zombie may have gone on writing under its key after the new
         # owner read it.
         self._written += 1
-        own = f"{base}|{self.nonce}.{self._written}"  # see _writer_of
+        return f"{base}|{self.nonce}.{self._written}"  # see _writer_of
+
+    def _write(self, batch: TableBatch, base: str, value: bytes) -> None:
+        own = self._own_key(base)
         batch.writes.append((own.encode(), value))
         batch.deletes += [key.encode() for key in sorted(self._table_keys.get(base, ()))]
         self._table_keys[base] = {own}
@@ -451,6 +502,20 @@ class PartitionCompile:
             for sp, last in self._last_marks.items()
             if last[-1][0] >= begin
         }
+
+
+def _whole(record: MergedRecord, records: Mapping[bytes, bytes]) -> MergedRecord:
+    """Return a record with the labels that it names parts of. LookupError where one is missing."""
+    if not record.parts:
+        return record
+    parts = [decode_labels_part(records[key.encode()]).part for key in record.parts]
+    return structs.replace(record, labels=b"".join(parts))
+
+
+def _base_of_parts(base: str) -> str:
+    """Return what the keys of a slot's parts begin with: `p|PK|m120000` of `m|PK|120000`."""
+    kind, code, start = base.split("|")
+    return f"{PARTS_KIND}|{code}|{kind}{start}"
 
 
 def _writer_of(table_key: str) -> str:

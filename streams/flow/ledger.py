@@ -14,8 +14,10 @@ from streams.flow.chunk import SourcePartition
 from streams.flow.merged import (
     DAY_KIND,
     DAYS_KEPT,
+    DAYS_UNCUT,
     HOUR,
     HOURS_KEPT_MS,
+    HOURS_LABELLED_MS,
     LENGTH_MS,
     MINUTE,
     MINUTES_KEPT_MS,
@@ -28,16 +30,15 @@ from streams.flow.merged import (
     SlotId,
     restore,
 )
+from streams.flow.merged_labels import MergedLabels
 from streams.flow.state import DAY, FOREVER_MS, LIVE, NEVER_MS, SlotKey
 from streams.index.label_rows import PackedRow
+from streams.index.label_sums import decode_row, encode_row
 from streams.index.member_rows import MemberRows
 from streams.index.methodology import Market, Methodology
-from streams.index.panes import HOUR_MS, MINUTE_MS, QUARTER_MS, LocalDays
-from streams.index.partials import BOUGHT, Layout, Row, add_into, sum_rows
+from streams.index.panes import DAY_MS, HOUR_MS, MINUTE_MS, QUARTER_MS, LocalDays
+from streams.index.partials import BOUGHT, DAY_TOTALS, LIVE_TOTALS, Layout, Row, add_into, sum_rows
 from streams.index.shoppers import NOBODY
-
-LABELED_DAYS = 2
-"""Newest local days of which label rows are kept."""
 
 
 class OpenRow:
@@ -45,15 +46,17 @@ class OpenRow:
 
     __slots__ = ("keys", "labels", "offset", "row", "sketch", "through")
 
-    def __init__(self, through: int, row: Row, sketch: bytes, key: bytes, offset: int) -> None:
+    def __init__(
+        self, through: int, row: Row, sketch: bytes, key: bytes, offset: int, labels: bytes
+    ) -> None:
         self.through = through
         self.offset = offset
         """Offset of the partials record that first held this row."""
         self.row = row
         self.sketch = sketch
         self.keys = {key}
-        self.labels: PackedRow | None = None
-        """The row as level 1 sent it; only of the newest days, see ``label_rows``."""
+        self.labels = labels
+        """The row as level 1 sent it, encoded: a day's may have thousands of labels."""
 
 
 class Ledger:
@@ -61,6 +64,7 @@ class Ledger:
 
     def __init__(self, market: Market, methodology: Methodology) -> None:
         self._code = market.code
+        self.definitions = market.definitions
         self.layout = Layout(market)
         self.members = MemberRows(self.layout)
         self.local_days = LocalDays(market.time_zone)
@@ -69,6 +73,9 @@ class Ledger:
         self._day_grace_ms = methodology.day_grace_ms
         self.quarters_kept_ms = QUARTERS_KEPT_MS + methodology.grace_ms
         self.merged: dict[SlotId, Merged] = {}
+        self._labels = MergedLabels(self.merged, self.members, self._pane_ms)
+        self._of_others: set[SlotId] = set()
+        """Restored slots whose rows were made by other definitions: ``project_anew``."""
         self._open_panes: dict[int, dict[SourcePartition, OpenRow]] = {}
         self._open_days: dict[int, dict[SourcePartition, OpenRow]] = {}
         self._by_sp: dict[SourcePartition, set[SlotKey]] = {}
@@ -86,7 +93,6 @@ class Ledger:
         """Up to here the shift detectors have read all panes: later ones are kept, however old."""
         self.first_day = NEVER_MS
         """Number of the oldest day that is kept."""
-        self._newest_day = NEVER_MS
         self.first_ms: dict[str, int] = {}
         """For each input topic, start of the first pane with a row: there its log begins to cover."""
         self._changed_panes: set[int] = set()
@@ -104,13 +110,13 @@ class Ledger:
         key: bytes,
         *,
         offset: int,
+        labels: PackedRow,
         news: bool = True,
-        labels: PackedRow | None = None,
     ) -> None:
         """Apply a row that level 1 sent; the larger ``through`` over all writers wins.
 
-        ``offset``: offset of its partials record. ``news``: no acknowledged publication contains
-        this record, so the slot counts as changed. ``labels``: the row as level 1 sent it.
+        ``offset``: offset of its partials record. ``labels``: the row as level 1 sent it. ``news``:
+        no acknowledged publication contains this record, so the slot counts as changed.
         """
         live = slot.book == LIVE
         if live:
@@ -121,15 +127,14 @@ class Ledger:
         rows = (self._open_panes if live else self._open_days).setdefault(slot.slot, {})
         known = rows.get(sp)
         if known is None:
-            rows[sp] = OpenRow(through, row, sketch, key, offset)
+            rows[sp] = OpenRow(through, row, sketch, key, offset, encode_row(labels))
             self._by_sp.setdefault(sp, set()).add(slot)
-            self._keep_labels(slot, rows[sp], labels)
         else:
             known.keys.add(key)
             if through <= known.through:
                 return
             known.through = through
-            self._keep_labels(slot, known, labels)
+            known.labels = encode_row(labels)
             if known.row == row:
                 return  # the shoppers are the same too: each has an order in it
             known.row = row
@@ -146,22 +151,6 @@ class Ledger:
                 self._changed_panes.add(slot.slot)
         elif news:
             self._changed_days.add(slot.slot)
-
-    def _keep_labels(self, slot: SlotKey, row: OpenRow, labels: PackedRow | None) -> None:
-        """Keep the label row of a day, if it is one of the newest; others give theirs up.
-
-        A row of 4,096 labels takes up to 2 MB. Whoever asks what ``other`` is made of asks for now.
-        """
-        if slot.book == LIVE:
-            return
-        if slot.slot > self._newest_day:
-            self._newest_day = slot.slot
-            for day, rows in self._open_days.items():
-                if day <= slot.slot - LABELED_DAYS:
-                    for each in rows.values():
-                        each.labels = None
-        if slot.slot > self._newest_day - LABELED_DAYS:
-            row.labels = labels
 
     def note_first(self, topic: str, pane_ms: int) -> None:
         """Note that the topic had a row for the pane that starts at ``pane_ms``, kept or not."""
@@ -196,7 +185,9 @@ class Ledger:
             wanted = self._is_wanted(kind, start_ms, row)
             if wanted and not self._contains((kind, start_ms), sp, bit):
                 return False
-        return True
+        hour_ms = slot.slot - slot.slot % HOUR_MS
+        bit = (slot.slot - hour_ms) // self._pane_ms
+        return not self.merged[HOUR, hour_ms].lacks_labels(str(sp), bit)
 
     def _is_wanted(self, kind: str, start_ms: int, row: Row) -> bool:
         """Whether the merged slot of this kind and start takes this row."""
@@ -253,6 +244,8 @@ class Ledger:
         if not slots:
             return
         for slot in sorted(slot for slot in slots if self._is_closed(slot, watermark_ms)):
+            if slot.book == LIVE:
+                self._label_hour(slot.slot - slot.slot % HOUR_MS)
             slots.discard(slot)
             rows = (self._open_panes if slot.book == LIVE else self._open_days)[slot.slot]
             open_row = rows.pop(sp)
@@ -264,9 +257,9 @@ class Ledger:
             else:
                 if not rows:
                     del self._open_days[slot.slot]
-                self._slot((DAY_KIND, slot.slot)).fold(
-                    str(sp), 0, open_row.row, None, offset=open_row.offset
-                )
+                day = self._slot((DAY_KIND, slot.slot))
+                day.fold(str(sp), 0, open_row.row, None, offset=open_row.offset)
+                day.fold_labels(str(sp), 0, decode_row(open_row.labels))
 
     def _is_closed(self, slot: SlotKey, watermark_ms: int) -> bool:
         if slot.book == LIVE:
@@ -280,28 +273,58 @@ class Ledger:
                 continue
             merged = self._slot((kind, slot_start))
             bit = (start_ms - slot_start) // self._pane_ms
+            pane_ms = start_ms if kind == MINUTE and start_ms >= self._panes_limit_ms else None
             # A takeover replays a row that reached the minute's record but not the hour's.
             if merged.contains(sp, bit):
+                if merged.lacks_labels(sp, bit):
+                    merged.fold_labels(sp, bit, decode_row(closed.labels))
                 continue
+            row, sketch = closed.row, closed.sketch
             if kind == QUARTER:
-                merged.fold(sp, bit, closed.row[BOUGHT], None, closed.sketch, offset=closed.offset)
-            elif kind == HOUR:
-                merged.fold(sp, bit, closed.row, None, offset=closed.offset)
-            else:
-                keep_pane = start_ms >= self._panes_limit_ms
-                recent = slot_start >= self.horizon_ms - SHOPPERS_OF_MINUTES_KEPT_MS
-                sketch = closed.sketch if recent else NOBODY
-                pane_ms = start_ms if keep_pane else None
-                merged.fold(sp, bit, closed.row, pane_ms, sketch, offset=closed.offset)
+                row = row[BOUGHT]
+            elif kind == HOUR or slot_start < self.horizon_ms - SHOPPERS_OF_MINUTES_KEPT_MS:
+                sketch = NOBODY
+            merged.fold(sp, bit, row, pane_ms, sketch, offset=closed.offset)
+            if kind == MINUTE or merged.lacks_labels(sp, bit):
+                merged.fold_labels(sp, bit, decode_row(closed.labels), pane_ms)
+
+    def _label_hour(self, start_ms: int) -> None:
+        """Give an hour labels of its own before it takes a row that its minutes may no longer take."""
+        if not self._is_kept(HOUR, start_ms) or not self._needs_labels(start_ms):
+            return
+        if self._slot((HOUR, start_ms)).labels is None:
+            self._cut_hour(start_ms)
+
+    def _needs_labels(self, hour_ms: int) -> bool:
+        return hour_ms < self.horizon_ms - HOURS_LABELLED_MS
+
+    def _cut_hour(self, start_ms: int) -> None:
+        open_rows = self.open_rows((HOUR, start_ms), HOUR_MS)
+        self._labels.cut_hour(start_ms, [decode_row(row.labels) for row in open_rows])
+
+    def _cut_day(self, day: int) -> None:
+        open_rows = self._open_days.get(day, {}).values()
+        self._labels.cut_day(day, [decode_row(row.labels) for row in open_rows])
 
     def restore(self, slot_id: SlotId, record: MergedRecord) -> None:
-        """Restore a merged slot from its table record."""
-        self.merged[slot_id] = restore(record, self.width_of(slot_id[0]))
+        """Restore a merged slot from its table record; ``project_anew`` once all are restored."""
+        kind = slot_id[0]
+        others = record.definitions != self.definitions and kind != QUARTER
+        totals = DAY_TOTALS if kind == DAY_KIND else LIVE_TOTALS
+        restored = restore(record, self.width_of(kind), kind, totals if others else None)
+        self.merged[slot_id] = restored
+        if others:
+            self._of_others.add(slot_id)
+
+    def project_anew(self) -> None:
+        """Read restored slots that other definitions made anew."""
+        self._labels.project_anew(self._of_others)
+        self._of_others.clear()
 
     def _slot(self, slot_id: SlotId) -> Merged:
         merged = self.merged.get(slot_id)
         if merged is None:
-            merged = self.merged[slot_id] = Merged(self.width_of(slot_id[0]))
+            merged = self.merged[slot_id] = Merged(self.width_of(slot_id[0]), slot_id[0])
         return merged
 
     def width_of(self, kind: str) -> int:
@@ -412,10 +435,17 @@ class Ledger:
                 rows.append(open_row.row)
         return sum_rows(rows, self.layout.day_width) if rows else None
 
-    def label_rows(self, day: int) -> list[PackedRow]:
-        """Label rows of a local day; none of it before the newest ``LABELED_DAYS``."""
-        rows = self._open_days.get(day, {}).values()
-        return [row.labels for row in rows if row.labels is not None]
+    def label_rows(self, slot_id: SlotId) -> list[PackedRow]:
+        """Label rows that add up to a minute, an hour or a local day."""
+        kind, start = slot_id
+        merged = self.merged.get(slot_id)
+        held = [] if merged is None else merged.label_rows()
+        if kind == HOUR and not held:
+            held = self._labels.of_minutes(start)
+        opened: Iterable[OpenRow] = self._open_days.get(start, {}).values()
+        if kind != DAY_KIND:
+            opened = self.open_rows(slot_id, LENGTH_MS[kind])
+        return held + [decode_row(row.labels) for row in opened]
 
     def hours(self) -> set[int]:
         """Starts of the hours that have rows."""
@@ -449,6 +479,7 @@ class Ledger:
             HOUR: horizon_ms - HOURS_KEPT_MS,
             DAY_KIND: self.first_day,
         }
+        self._cut_labels(limits)
         gone = [slot_id for slot_id in self.merged if slot_id[1] < limits[slot_id[0]]]
         for slot_id in gone:
             del self.merged[slot_id]
@@ -461,7 +492,7 @@ class Ledger:
         shoppers_limit = horizon_ms - SHOPPERS_OF_MINUTES_KEPT_MS
         for (kind, start), merged in self.merged.items():
             if kind == MINUTE and start < panes_limit and merged.panes:
-                merged.panes.clear()
+                merged.drop_panes()
             if kind == MINUTE and start < shoppers_limit:
                 merged.sketch = NOBODY
         self._opened = {slot_id for slot_id in self._opened if slot_id[1] >= limits[slot_id[0]]}
@@ -472,6 +503,21 @@ class Ledger:
         ):
             for start in [start for start in sums if start < limit]:
                 del sums[start]
+
+    def _cut_labels(self, limits: dict[str, int]) -> None:
+        """Cut labels of hours whose minutes are about to be dropped, and of days that are complete."""
+        for (kind, start), merged in self.merged.items():
+            if start < limits[kind]:
+                continue
+            if kind == HOUR and merged.labels is None and self._needs_labels(start):
+                self._cut_hour(start)
+            elif kind == DAY_KIND and not merged.is_cut and self._is_complete(start):
+                self._cut_day(start)
+
+    def _is_complete(self, day: int) -> bool:
+        """Whether all partitions that are read have closed a local day some time ago."""
+        uncut_ms = self._day_grace_ms + DAYS_UNCUT * DAY_MS
+        return self.local_days.end_ms(day) + uncut_ms <= self.horizon_ms
 
     @property
     def _panes_limit_ms(self) -> int:

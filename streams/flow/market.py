@@ -112,6 +112,7 @@ class MarketCompile:
 
     def recovered(self) -> None:
         """Find what was merged after the last acknowledged publication, which may not contain it."""
+        self.ledger.project_anew()
         self._drop_expired(self.shifts.panes_read_ms(self.progress.horizon_ms))
         for (kind, start), merged in self.ledger.merged.items():
             # By ``changed``, not ``applied``: a mark that closes a slot has its record written anew

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from streams.flow.ledger import LABELED_DAYS, Ledger
+from streams.flow.ledger import Ledger
 from streams.flow.market_progress import MarketProgress
+from streams.flow.merged import DAY_KIND
 from streams.flow.state import NEVER_MS
 from streams.index.other_labels import OthersOfDay, other_labels
 from streams.index.panes import MINUTE_MS
+
+_DAYS = 2
+"""Local days that are shown: the newest."""
 
 
 class MarketOthers:
@@ -27,10 +31,11 @@ class MarketOthers:
         minute_ms = as_of_ms // MINUTE_MS * MINUTE_MS
         if minute_ms != self._minute_ms or waited:
             self._minute_ms = minute_ms
-            today = self._ledger.local_days.day_of(as_of_ms)
+            ledger = self._ledger
+            today = ledger.local_days.day_of(as_of_ms)
             self._shown = [
                 OthersOfDay(day, as_of_ms, found)
-                for day in range(today, today - LABELED_DAYS, -1)
-                if (found := other_labels(self._ledger.label_rows(day), self._ledger.members))
+                for day in range(today, today - _DAYS, -1)
+                if (found := other_labels(ledger.label_rows((DAY_KIND, day)), ledger.members))
             ]
         return self._shown

@@ -33,7 +33,7 @@ PLACED_PART = 0
 """Part of a row's orders: those that were placed, in time. The others: ``flow/rows.py``."""
 PLACED, CANCELLED, REFUNDED = 0, 1, 2
 """What an order did to a label that it names: the tag of an item of a label set."""
-_TAG_BITS = 2
+TAG_BITS = 2
 
 LabelSet = tuple[int, ...]
 """``(part, item, ..)``: which part of the row's orders, and the labels that one order names, sorted: of
@@ -204,7 +204,7 @@ def unpacked(book: Book, packed: PackedRow) -> LabelRow:
     row.numbers = col.from_wire(packed.numbers, len(row.numbers))
     labels = {at: (each, of) for each, found in enumerate(row.columns) for of, at in found.items()}
     for orders, part, *items in packed.sets:
-        key, columns = (part, *items), [each >> _TAG_BITS for each in items]
+        key, columns = (part, *items), [each >> TAG_BITS for each in items]
         known = key not in row.sets and part in range(book.parts)
         one = len({labels[column][0] for column in columns}) == 1 and len(columns) > 1
         if not known or not one or columns != sorted(set(columns)):
@@ -222,9 +222,9 @@ def unpacked(book: Book, packed: PackedRow) -> LabelRow:
 
 def item(column: int, tag: int = PLACED) -> int:
     """Item of a label set."""
-    return column << _TAG_BITS | tag
+    return column << TAG_BITS | tag
 
 
 def column_and_tag(of: int) -> tuple[int, int]:
     """(first column of the label, tag) of an item of a label set."""
-    return of >> _TAG_BITS, of & (1 << _TAG_BITS) - 1
+    return of >> TAG_BITS, of & (1 << TAG_BITS) - 1

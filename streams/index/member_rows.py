@@ -6,7 +6,7 @@ label sets of the row say how often that was.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from streams.index import partials as col
@@ -24,6 +24,8 @@ from streams.index.slugs import slug
 
 _KNOWN_MAX = 60_000
 """Labels remembered. Days of eight source partitions, of 4,096 labels each, are read every second."""
+_ORDER_COLUMNS = (col.ORDERS, col.UNITS, col.SALES)
+_METHOD_COLUMNS = (col.CHOSEN, col.UNITS, col.SALES, col.PAYMENTS, col.AMOUNT, col.FAILED)
 
 
 class Ledgers(NamedTuple):
@@ -76,6 +78,21 @@ class MemberRows:
         """Return the member row of a row of the day book."""
         return self._read(self._day, packed)
 
+    def unsaid(self, totals: Sequence[int]) -> Row:
+        """Return the live row of what nobody knows the labels of: its totals, and all of it `other`."""
+        row = [0] * self.live_width
+        row[: col.LIVE_TOTALS] = totals[: col.LIVE_TOTALS]
+        layout = self._layout
+        for block in (layout.category, layout.region, layout.channel):
+            _put(row, block.end - block.width, totals, _ORDER_COLUMNS)
+        _put(row, layout.method.end - layout.method.width, totals, _METHOD_COLUMNS)
+        return row
+
+    @property
+    def live_width(self) -> int:
+        """Columns of a live row."""
+        return self._layout.live_width
+
     def named(self, dimension: int, label: str) -> str | None:
         """Return the member that a label names; None where it is no member's, and so in `other`."""
         stored = f"{dimension}{label}"
@@ -114,7 +131,7 @@ class MemberRows:
             if shift is not None:
                 row[column + shift] += int(value)
         for orders, part, *items in packed.sets:
-            _unite(row, orders, reading.parts[part], items, columns)
+            unite(row, orders, reading.parts[part], items, columns)
         return row
 
     def _learn(self, stored: str) -> tuple[int, int, bool]:
@@ -141,7 +158,12 @@ class _BookReading(NamedTuple):
     width: int
 
 
-def _unite(
+def _put(row: Row, at: int, totals: Sequence[int], columns: Iterable[int]) -> None:
+    for place, column in enumerate(columns, at):
+        row[place] = totals[column]
+
+
+def unite(
     row: Row, orders: int, ledgers: Ledgers, items: Iterable[int], columns: dict[int, int]
 ) -> None:
     """Take from members what their labels count of the same orders more than once."""

@@ -11,10 +11,18 @@ from collections.abc import Callable
 import msgspec
 
 from streams.flow.chain import CheckpointRecord, decode_checkpoint, source_of
-from streams.flow.compile import BUYERS_KIND, FENCE_KIND, SHIFTS_KIND, SHOWN_KIND, VINTAGE_KIND
+from streams.flow.compile import (
+    BUYERS_KIND,
+    FENCE_KIND,
+    PARTS_KIND,
+    SHIFTS_KIND,
+    SHOWN_KIND,
+    VINTAGE_KIND,
+)
 from streams.flow.day_buyers import decode_day_buyers
 from streams.flow.daybook import decode_shown
 from streams.flow.fence_record import decode_fence_record
+from streams.flow.held_labels import decode_labels_part
 from streams.flow.market_shifts import decode_shifts
 from streams.flow.merged import DAY_KIND, LENGTH_MS, decode_merged
 from streams.flow.vintages import decode_vintage
@@ -29,6 +37,7 @@ DECODERS: dict[str, Callable[[bytes], object]] = {
     SHIFTS_KIND: decode_shifts,
     SHOWN_KIND: decode_shown,
     BUYERS_KIND: decode_day_buyers,
+    PARTS_KIND: decode_labels_part,
 }
 """Kind of a record of level 2's table, as its key names it -> its decoder."""
 _SLOTS = (*LENGTH_MS, DAY_KIND, VINTAGE_KIND, SHOWN_KIND, BUYERS_KIND)

@@ -118,7 +118,7 @@ def plant(text, kind="docstring", path="streams/flow/fold.py"):
         "sequences V4 and\nV14",
         "sequences V1-V14",
         "exactness rules 1 - 99",
-        "property P9",
+        "property P10",
         "decision 9999",
         "decisions 0001 and 0999",
         "docs/nothing.md",

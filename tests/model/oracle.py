@@ -1,10 +1,10 @@
-"""Properties P1 to P8 of docs/exactness.md, checked at every effect and at the end."""
+"""Properties P1 to P9 of docs/exactness.md, checked at every effect and at the end."""
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter, deque
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ import msgspec
 from streams.flow import chain as chain_module
 from streams.flow.chunk import SourcePartition
 from streams.flow.incarnation import in_log
+from streams.flow.ledger import Ledger
 from streams.flow.log_change import LogChange
 from streams.flow.publication import Closing, Publication
 from streams.flow.state import DAY, LIVE, SlotKey
@@ -23,6 +24,7 @@ from streams.index.measured import MEASURED
 from streams.index.panes import DAY_MS, HOUR_MS, MINUTE_MS, QUARTER_MS, day_number, rfc3339
 from streams.index.partials import Layout, Row
 from streams.index.values import Value
+from tests.model import labels
 from tests.model.kafka import Log, Record
 from tests.support.by_name import expected_row, member_names, said_row, without_zeros
 from tests.support.reference import (
@@ -898,6 +900,7 @@ class Oracle:
                 for market_code, book, day in reference.slots():
                     if (market_code, book) == (code, DAY) and day >= first_day:
                         days.setdefault(day, Counter()).update(reference.row(code, DAY, day, 2**60))
+            self._compare_labels(code, ledger, when, days)
             for kind, expected, read, book in (
                 ("hour", hours, ledger.hour_sum, LIVE),
                 ("minute", minutes, ledger.minute_sum, LIVE),
@@ -912,6 +915,30 @@ class Oracle:
                         raise Violation(
                             "P2", f"{when}: {code} {kind} {start}: {got}, expected {wanted}"
                         )
+
+    def _compare_labels(self, code: str, ledger: Ledger, when: str, days: Iterable[int]) -> None:
+        """Check that level 2 has kept what was said, and that a new owner reads it."""
+        minutes: dict[int, Counter] = {}
+        hours: dict[int, Counter] = {}
+        said_days: dict[int, Counter] = {}
+        for reference in self.references.values():
+            for event in reference.counted:
+                if event.market != code:
+                    continue
+                hour, minute = (event.pane // each * each for each in (HOUR_MS, MINUTE_MS))
+                if hour >= ledger.horizon_ms - HOURS_KEPT_MS:
+                    hours.setdefault(hour, Counter()).update(event.live_said)
+                if minute >= ledger.horizon_ms - MINUTES_KEPT_MS:
+                    minutes.setdefault(minute, Counter()).update(event.live_said)
+            for day in days:
+                said = reference.said(code, DAY, day, 2**60)
+                said_days.setdefault(day, Counter()).update(said)
+        market, methodology = self.world.methodology.markets[code], self.world.methodology
+        for found in (
+            *labels.differing(ledger, minutes, hours, said_days),
+            *labels.read_anew(ledger, market, methodology),
+        ):
+            raise Violation("P9", f"{when}: {code}: {found}")
 
     def compare_closings(self) -> None:
         """Property P8: every hour and day with events was closed, with the values of the whole log."""

@@ -9,9 +9,11 @@ from dataclasses import dataclass, replace
 from unittest.mock import patch
 
 from streams.flow import chain, state
+from streams.flow import compile as compile_module
 from streams.flow.chain import CHAIN_LENGTH
+from streams.flow.held_labels import HeldLabels
 from streams.flow.market_expectation import MarketExpectation
-from streams.index import label_rows
+from streams.index import label_rows, label_sums
 from streams.index.panes import DAY_MS, HOUR_MS, MINUTE_MS
 from tests.model.oracle import Violation, limits_of
 from tests.model.switches import Switch, patched
@@ -60,6 +62,7 @@ def draw(seed: int, on: Collection[str] = ()) -> Schedule:
         stray_clocks=random.Random(f"stray {seed}").random() < 0.2,
         few_labels=random.Random(f"labels {seed}").random() < 0.4,
         small_records=random.Random(f"records {seed}").random() < 0.3,
+        redefined=random.Random(f"definitions {seed}").random() < 1 / 3,
         learns=seed % LEARNS_EACH == 0,
     )
     weights = {
@@ -190,6 +193,13 @@ def _room_for(config: Config) -> Iterator[None]:
                 stack.enter_context(patch.object(module, name, book))
         if config.small_records:
             stack.enter_context(patch.object(chain, "RECORD_BYTES_MAX", _SMALL_BYTES))
+            stack.enter_context(patch.object(compile_module, "IN_RECORD_BYTES_MAX", _SMALL_BYTES))
+            stack.enter_context(patch.object(compile_module, "PART_BYTES", _SMALL_BYTES // 3))
+        stack.enter_context(patch.object(label_sums, "LABEL_EVENTS_MIN", 2))
+        stack.enter_context(patch.object(label_sums, "LABELS_MAX", 2))
+        if config.redefined:
+            # What was cut is in `other` under the next definitions, and so in no value of the oracle.
+            stack.enter_context(patch.object(HeldLabels, "cut", _none))
         yield
 
 

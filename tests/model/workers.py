@@ -484,6 +484,8 @@ class Level2(Worker):
             topic_id=partials_id,
         )
         self.known = {topic: len(of_topic) for topic, of_topic in sps.items()}
+        for market in compiled.markets.values() if world.config.redefined else ():
+            market.ledger.definitions = world.next_definitions()
         compiled.recover(table)
         self.compiled = compiled
         self.lanes = [

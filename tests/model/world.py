@@ -89,6 +89,8 @@ class Config:
     """Rows have room for few labels, and orders name several and new ones."""
     small_records: bool = False
     """Checkpoint records hold so little that most flushes take several."""
+    redefined: bool = False
+    """Each owner of level 2 has definitions of another version, which say the same."""
     learns: bool = True
     """Whether level 2 learns expectations: six times the work of all the rest."""
 
@@ -145,6 +147,7 @@ class World:
         self.history: list[tuple[bytes, bytes]] = []
         """Records of ``ecindex.history``."""
         self.generations: dict[str, int] = {}
+        self._definitions = 0
         """Market -> latest generation that an operator declared."""
         self.reset_at: dict[tuple[str, int], tuple[int, int]] = {}
         """(market, generation) -> where the market's partials ended when it was declared."""
@@ -251,6 +254,11 @@ class World:
         log = self.sources[sp]
         record = log.append(None, value, timestamp_ms, producer, doubtful=doubtful)
         self.oracle.source_appended(sp, record)
+
+    def next_definitions(self) -> int:
+        """Version of the definitions that the next owner of a market has."""
+        self._definitions += 1
+        return self._definitions
 
     def number(self, sp: SourcePartition, offset: int) -> int:
         """Number that the states give to an offset of the source's log."""

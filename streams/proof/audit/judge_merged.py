@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import msgspec
 
 from streams.flow.chunk import SourcePartition
-from streams.flow.compile import BUYERS_KIND, FENCE_KIND, SHIFTS_KIND, SHOWN_KIND, VINTAGE_KIND
+from streams.flow.compile import (
+    BUYERS_KIND,
+    FENCE_KIND,
+    PARTS_KIND,
+    SHIFTS_KIND,
+    SHOWN_KIND,
+    VINTAGE_KIND,
+)
 from streams.flow.market_shifts import ShiftsRecord, decode_shifts
 from streams.flow.merged import (
     DAY_KIND,
@@ -24,7 +32,9 @@ from streams.flow.state import DAY, LIVE, SlotKey
 from streams.index.methodology import Methodology
 from streams.index.panes import MINUTE_MS, day_name, rfc3339
 from streams.index.partials import Layout
+from streams.proof.audit.judge_labels import SlotLabels, labels_of
 from streams.proof.audit.report import MERGED, Report
+from streams.proof.recompute.label_sums import LabelSums
 from streams.proof.recompute.slots import GONE, Blind, slot_name
 from streams.proof.recompute.sums import ColumnNames, Sums, add_sums, differing, of_buyers
 from streams.records.kafka_logs import Stored
@@ -34,6 +44,7 @@ _NO_SUMS = {
     VINTAGE_KIND: "expectations: learnt from final hours, which are judged",
     BUYERS_KIND: "days as they were last published: their values are judged",
     SHOWN_KIND: "days as they were last published: their values are judged",
+    PARTS_KIND: "parts of the labels of merged slots: their rows are judged",
     SHIFTS_KIND: "detectors: fed by final minutes, which are judged, as are the shifts they keep",
 }
 """Kinds of records that hold no merged slot -> why they are not judged."""
@@ -55,6 +66,7 @@ class Slot:
     expected: Sums = field(default_factory=Sums)
     panes: dict[int, Sums] = field(default_factory=dict)
     blind: bool = False
+    labels: SlotLabels | None = None
 
     @property
     def name(self) -> str:
@@ -107,6 +119,7 @@ class MergedLog:
                     {sp: int.from_bytes(bits, "little") for sp, bits in record.folded.items()},
                     stored.where,
                 )
+                slot.labels = labels_of(kind, record, self._records)
                 slot.panes = {pane: Sums() for pane in record.panes}
             except (ValueError, msgspec.DecodeError) as error:
                 self._report.differs(
@@ -127,29 +140,33 @@ class MergedLog:
         if known is None or record.rank > known.rank:
             self.shifts[market] = record
 
-    def add(self, sp: SourcePartition, key: SlotKey, sums: Sums, blind: Blind) -> None:
-        """Add a closed row to every merged record that names it."""
-        name = str(sp)
+    def add(
+        self, sp: SourcePartition, key: SlotKey, sums: Sums, said: LabelSums, blind: Blind
+    ) -> None:
+        """Add a closed row to every merged record that names it. ``said``: the row by label."""
+        name, bought = str(sp), of_buyers(sums)
+        for slot, bit in self._slots_of(key):
+            if slot.labels is not None:
+                slot.labels.add(name, bit, said)
+            if not slot.folded.get(name, 0) >> bit & 1:
+                continue
+            add_sums(slot.expected, bought if slot.kind == QUARTER else sums)
+            if slot.kind == HOUR:
+                slot.expected.buyers = None  # its quarters keep them
+            slot.folded[name] &= ~(1 << bit)
+            slot.blind |= blind.of(sp, key)
+            if key.slot in slot.panes:
+                add_sums(slot.panes[key.slot], sums)
+
+    def _slots_of(self, key: SlotKey) -> Iterator[tuple[Slot, int]]:
+        """Yield the merged records that may contain a row, and the row's number in each."""
         if key.book == DAY:
-            for slot in self._slots.get((DAY_KIND, key.market, key.slot), ()):
-                if slot.folded.get(name, 0) & 1:
-                    add_sums(slot.expected, sums)
-                    slot.folded[name] &= ~1
-                    slot.blind |= blind.of(sp, key)
+            yield from ((slot, 0) for slot in self._slots.get((DAY_KIND, key.market, key.slot), ()))
             return
-        bought = of_buyers(sums)
         for kind, length_ms in LENGTH_MS.items():
             start = key.slot - key.slot % length_ms
-            bit = 1 << (key.slot - start) // self._pane_ms
-            for slot in self._slots.get((kind, key.market, start), ()):
-                if slot.folded.get(name, 0) & bit:
-                    add_sums(slot.expected, bought if kind == QUARTER else sums)
-                    if kind == HOUR:
-                        slot.expected.buyers = None  # its quarters keep them
-                    slot.folded[name] &= ~bit
-                    slot.blind |= blind.of(sp, key)
-                    if key.slot in slot.panes:
-                        add_sums(slot.panes[key.slot], sums)
+            bit = (key.slot - start) // self._pane_ms
+            yield from ((slot, bit) for slot in self._slots.get((kind, key.market, start), ()))
 
     def judge(self, panes_from_ms: dict[str, int], blind: Blind) -> None:
         """Compare all slots; panes within a minute only from their market's ``panes_from_ms`` on."""
@@ -174,6 +191,8 @@ class MergedLog:
                     MERGED, slot.name, "contains", "only closed rows of the log", named, slot.where
                 )
         self._judge_sums(slot, columns, panes_from_ms)
+        for difference in () if slot.labels is None else slot.labels.differing():
+            report.differs(MERGED, f"{slot.name} by label", *difference, slot.where)
         for pane, row in slot.record.panes.items():
             found_row = columns.read(row, day=False)
             slot.panes[pane].buyers = None  # the minute keeps them

@@ -115,7 +115,7 @@ class Replay:
     def _take_slot(self, sp: SourcePartition, slot: SlotKey, row: LabelSums, closed: bool) -> None:  # noqa: FBT001 - the sink's signature
         sums = self._members[slot.market].of(row)
         if closed:
-            self._merged.add(sp, slot, sums, self._blind)
+            self._merged.add(sp, slot, sums, row, self._blind)
             for cut in self._cuts.get(slot.market, ()):
                 if cut.closed(sp, slot, self._calendar):
                     cut.add(sp, slot, sums)

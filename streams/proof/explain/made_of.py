@@ -126,7 +126,7 @@ class RowsRead:
         kind, code, start, *_ = key.decode().split("|")
         if code == self._code and self._holds(kind, start):
             record = decode_merged(value)
-            self._table[key] = record.applied, restore(record, self._width), offset
+            self._table[key] = record.applied, restore(record, self._width, kind), offset
 
     def _holds(self, kind: str, start: str) -> bool:
         if self._day is not None:

@@ -10,6 +10,7 @@ from streams.flow.compile import PartitionCompile
 from streams.flow.day_buyers import DayBuyers, decode_day_buyers, encode_day_buyers
 from streams.flow.daybook import ShownRecord, decode_shown, encode_shown
 from streams.flow.fence_record import FenceRecord, decode_fence_record, encode_fence_record
+from streams.flow.held_labels import LabelsPart, decode_labels_part, encode_labels_part
 from streams.flow.market_shifts import ShiftsRecord, decode_shifts, encode_shifts
 from streams.flow.merged import MergedRecord, decode_merged, encode_merged
 from streams.flow.own_records import OwnRecordError
@@ -46,6 +47,7 @@ RECORDS = {
         decode_checkpoint,
     ),
     "merged": (MergedRecord(9, [1], {"orders-0": b"1"}), encode_merged, decode_merged),
+    "labels": (LabelsPart(b"part"), encode_labels_part, decode_labels_part),
     "fence": (
         FenceRecord(1, 9, True, {"orders": T0}, {"orders": T0}, T0, 19_000, T0),
         encode_fence_record,

@@ -5,7 +5,7 @@ import pytest
 from streams.flow.changed_slots import ChangedSlots
 from streams.flow.chunk import SourcePartition
 from streams.flow.ledger import Ledger
-from streams.flow.merged import HOUR, HOURS_KEPT_MS, MINUTE, QUARTER
+from streams.flow.merged import DAY_KIND, HOUR, HOURS_KEPT_MS, MINUTE, QUARTER
 from streams.flow.state import DAY, LIVE, SlotKey
 from streams.index.label_rows import PackedRow
 from streams.index.panes import HOUR_MS, MINUTE_MS, QUARTER_MS
@@ -14,13 +14,16 @@ from tests.support.flow_harness import METHODOLOGY
 
 SP = SourcePartition("orders", 0)
 PK = METHODOLOGY.markets["PK"]
+NO_LABELS = PackedRow([])
 
 
 def folded(pane_ms: int) -> tuple[Ledger, list[int]]:
     """A ledger in which one pane of one source partition is merged, and the pane's row."""
     ledger = Ledger(PK, METHODOLOGY)
     row = [1] * ledger.layout.live_width
-    ledger.apply_row(SlotKey("PK", LIVE, pane_ms), SP, 7, row, b"", b"key", offset=0)
+    ledger.apply_row(
+        SlotKey("PK", LIVE, pane_ms), SP, 7, row, b"", b"key", offset=0, labels=NO_LABELS
+    )
     ledger.fold_closed(SP, pane_ms + HOUR_MS)
     ledger.drain()
     ledger.take_garbage()
@@ -43,7 +46,9 @@ def test_a_row_in_the_later_half_of_a_dropped_slot_changes_nothing(kind, length_
     gone = {each for each, _ in ledger.expire(start_ms + kept_ms + length_ms // 2)}
     assert gone == {MINUTE, QUARTER, HOUR} - kept
 
-    ledger.apply_row(SlotKey("PK", LIVE, pane_ms), SP, 7, row, b"", b"key", offset=0)
+    ledger.apply_row(
+        SlotKey("PK", LIVE, pane_ms), SP, 7, row, b"", b"key", offset=0, labels=NO_LABELS
+    )
 
     assert ledger.drain() == ChangedSlots()
     assert list(ledger.garbage) == [b"key"]
@@ -53,20 +58,24 @@ def test_a_row_in_the_later_half_of_a_dropped_slot_changes_nothing(kind, length_
 def test_what_changed_is_taken_once_and_stays_as_it_was_taken():
     ledger = Ledger(PK, METHODOLOGY)
     live, day = [1] * ledger.layout.live_width, [1] * ledger.layout.day_width
-    ledger.apply_row(SlotKey("PK", LIVE, T0), SP, 7, live, b"", b"a", offset=0)
-    ledger.apply_row(SlotKey("PK", DAY, 20_000), SP, 7, day, b"", b"b", offset=1)
-    ledger.apply_row(SlotKey("PK", DAY, 20_001), SP, 7, day, b"", b"c", offset=2, news=False)
+    ledger.apply_row(SlotKey("PK", LIVE, T0), SP, 7, live, b"", b"a", offset=0, labels=NO_LABELS)
+    ledger.apply_row(SlotKey("PK", DAY, 20_000), SP, 7, day, b"", b"b", offset=1, labels=NO_LABELS)
+    ledger.apply_row(
+        SlotKey("PK", DAY, 20_001), SP, 7, day, b"", b"c", offset=2, labels=NO_LABELS, news=False
+    )
     assert (ledger.changed_before(T0), ledger.changed_before(T0 + 1)) == (False, True)
     assert ledger.days_changed
     changed = ledger.drain()
-    ledger.apply_row(SlotKey("PK", LIVE, T0), SP, 8, [2, *live[1:]], b"", b"d", offset=3)
+    ledger.apply_row(
+        SlotKey("PK", LIVE, T0), SP, 8, [2, *live[1:]], b"", b"d", offset=3, labels=NO_LABELS
+    )
     assert changed == ChangedSlots(frozenset({T0}), frozenset({20_000}))
     assert ledger.drain() == ChangedSlots(frozenset({T0}))
     assert ledger.drain() == ChangedSlots()
     assert not ledger.days_changed
 
 
-def test_label_rows_are_kept_of_the_newest_two_days():
+def test_label_rows_of_open_days_are_kept():
     ledger = Ledger(PK, METHODOLOGY)
     row = [1] * ledger.layout.day_width
 
@@ -77,7 +86,7 @@ def test_label_rows_are_kept_of_the_newest_two_days():
         )
 
     def kept(day):
-        return [each.numbers[1] for each in ledger.label_rows(day)]
+        return [each.numbers[1] for each in ledger.label_rows((DAY_KIND, day))]
 
     apply(20_000, 7, 1)
     apply(20_001, 7, 2)
@@ -88,7 +97,7 @@ def test_label_rows_are_kept_of_the_newest_two_days():
     assert kept(20_001) == [5, 3]
     apply(20_002, 9, 6)
     apply(20_000, 9, 7)
-    assert (kept(20_000), kept(20_001), kept(20_002)) == ([], [5, 3], [6])
+    assert (kept(20_000), kept(20_001), kept(20_002)) == ([7], [5, 3], [6])
 
 
 def test_an_open_row_is_dropped_with_its_hour():
@@ -96,7 +105,9 @@ def test_an_open_row_is_dropped_with_its_hour():
     ledger = Ledger(PK, METHODOLOGY)
     row = [1] * ledger.layout.live_width
     pane_ms = start_ms + HOUR_MS - MINUTE_MS
-    ledger.apply_row(SlotKey("PK", LIVE, pane_ms), SP, 7, row, b"", b"key", offset=0)
+    ledger.apply_row(
+        SlotKey("PK", LIVE, pane_ms), SP, 7, row, b"", b"key", offset=0, labels=NO_LABELS
+    )
     list(ledger.expire(start_ms + HOURS_KEPT_MS + HOUR_MS // 2))
     assert ledger.hour_sum(start_ms) is None
     assert list(ledger.garbage) == [b"key"]

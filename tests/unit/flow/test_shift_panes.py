@@ -13,6 +13,7 @@ from streams.flow.shift_watch import FINAL, LIVE
 from streams.flow.state import LIVE as LIVE_BOOK
 from streams.flow.state import SlotKey
 from streams.index import partials as col
+from streams.index.label_rows import PackedRow
 from streams.index.measured import ExpectedRow
 from streams.index.noise import Noise
 from streams.index.panes import HOUR_MS, MINUTE_MS, of_minute
@@ -64,7 +65,9 @@ class Worker:
         row = [0] * self.ledger.layout.live_width
         row[col.ORDERS] = orders
         key = SlotKey("PK", LIVE_BOOK, pane_ms)
-        self.ledger.apply_row(key, SP, 1, row, b"", f"{pane_ms}".encode(), offset=1)
+        self.ledger.apply_row(
+            key, SP, 1, row, b"", f"{pane_ms}".encode(), offset=1, labels=PackedRow([])
+        )
 
     def step(self, as_of_ms):
         """Fold what is closed, step, expire: in the order of MarketCompile."""

@@ -6,8 +6,10 @@ import msgspec
 import pytest
 
 from streams.flow.chunk import SourcePartition
-from streams.flow.merged import PANES_KEPT_MS, QUARTERS_KEPT_MS
+from streams.flow.held_labels import HeldLabels, decode_labels, encode_labels
+from streams.flow.merged import PANES_KEPT_MS, QUARTERS_KEPT_MS, decode_merged, encode_merged
 from streams.flow.wire import PartialKey, PartialRecord, parse_key
+from streams.index.label_rows import LIVE_BOOK
 from streams.index.panes import MINUTE_MS, rfc3339
 from streams.proof.audit.checkpoints import CheckpointLog
 from streams.proof.audit.cuts import Cut, PartialsLog
@@ -128,8 +130,36 @@ def test_a_row_of_the_partials_that_is_wrong_by_one_label_is_found():
     assert {each.stage for each in report.differences} == {"partials"}
 
 
+def test_a_merged_slot_that_is_wrong_by_one_label_is_found():
+    flow = sold()
+    names = set()
+    for table in flow.tables.values():
+        for key, value in table.items():
+            if key[:5] not in (b"m|PK|", b"d|PK|"):
+                continue
+            record = decode_merged(value)
+            rest, panes, labelled = decode_labels(record.labels, LIVE_BOOK)
+            held = next((each for each in panes.values() if "0shoes" in each.packed().labels), None)
+            if held is None:
+                continue
+            row = held.packed()
+            row.labels[row.labels.index("0shoes")] = "0sandals"
+            at = next(start for start, each in panes.items() if each is held)
+            panes[at] = HeldLabels(LIVE_BOOK)
+            panes[at].add(row)
+            record.labels = encode_labels(rest, panes, labelled)
+            table[key] = encode_merged(record)
+            names.add(key.split(b"|")[2].decode())
+    assert names
+    report = audited(flow)
+    fields = {each.field for each in report.differences}
+    assert {each.stage for each in report.differences} == {"merged"}
+    assert {"category sandals", "category/sandals/orders"} <= fields
+    assert "orders" not in fields  # the row is right
+
+
 def test_a_level_2_that_counts_an_order_twice_in_a_member_is_found(monkeypatch):
-    monkeypatch.setattr("streams.index.member_rows._unite", lambda *_: None)
+    monkeypatch.setattr("streams.index.member_rows.unite", lambda *_: None)
     report = audited(sold())
     stages = {each.stage for each in report.differences}
     assert stages == {"merged", "values"}

@@ -98,6 +98,8 @@ OF_THE_TABLE = [
     (b"h|PK", MERGED),
     (b"nothing", MERGED),
     (b"h|PK|0|n.1", encode_merged(MergedRecord(3, [99_999, 1], {}))),
+    (b"m|PK|0|n.1", encode_merged(MergedRecord(3, [0, 1], {}, labels=b"rubbish"))),
+    (b"m|PK|0|n.1", encode_merged(MergedRecord(3, [0, 1], {}, parts=["p|PK|m0|n.0"]))),
     *((f"{kind}|PK|0|n.1".encode(), b"rubbish") for kind in "dfewsb"),
 ]
 

@@ -1,0 +1,99 @@
+"""Labels of merged slots as level 2 holds them, and as they are stored beside the slot's record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from streams.index.formats import numbered_decoder, numbered_encoder
+from streams.index.label_rows import Book, PackedRow
+from streams.index.label_sums import LabelSum, decode_row, encode_row
+
+IN_RECORD_BYTES_MAX = 256 * 1024
+"""Labels of a slot that its own record holds. A row of 4,000 members takes up to half a megabyte."""
+PART_BYTES = 512 * 1024
+
+
+class LabelsRecord(msgspec.Struct, array_like=True):
+    """Labels of one merged slot. ``rest``: of the rows whose pane is not kept apart."""
+
+    rest: msgspec.Raw
+    panes: dict[int, msgspec.Raw]
+    is_cut: bool
+    labelled: dict[str, bytes] | None
+    """Bits of the rows whose labels are in it. None: of all rows of the slot."""
+
+
+class LabelsPart(msgspec.Struct, array_like=True):
+    """Part of the encoded labels of a slot that has too many of them for one record."""
+
+    part: bytes
+    v: int = 0
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(LabelsRecord).decode
+encode_labels_part = numbered_encoder()
+decode_labels_part = numbered_decoder(LabelsPart, "labels of a merged slot")
+
+
+class HeldLabels:
+    """A label sum that is kept encoded, but from the first row that is added to the next record."""
+
+    __slots__ = ("_book", "_encoded", "_sum", "is_cut")
+
+    def __init__(self, book: Book, encoded: bytes = b"", *, is_cut: bool = False) -> None:
+        self._book = book
+        self._encoded = encoded
+        self._sum: LabelSum | None = None
+        self.is_cut = is_cut
+
+    def add(self, row: PackedRow) -> None:
+        """Add a row, or another sum."""
+        if self._sum is None:
+            if not self._encoded and not self.is_cut:
+                self._encoded = encode_row(row)  # most panes have one row a source partition
+                return
+            held = self.packed()
+            self._sum = LabelSum(self._book, held.labels if self.is_cut else None)
+            self._sum.add(held)
+        self._sum.add(row)
+
+    def packed(self) -> PackedRow:
+        """Return the sum as a row is stored."""
+        if self._sum is not None:
+            return self._sum.packed()
+        return decode_row(self._encoded) if self._encoded else PackedRow([])
+
+    def encoded(self) -> bytes:
+        """Return the sum as it is stored, and hold no more than that."""
+        if self._sum is not None:
+            self._encoded = encode_row(self._sum.packed())
+            self._sum = None
+        return self._encoded or encode_row(PackedRow([]))
+
+    def cut(self, kept: list[str]) -> None:
+        """Keep these labels; from now on all others are ``MORE``."""
+        held = self.packed()
+        self._sum = LabelSum(self._book, kept)
+        self._sum.add(held)
+        self.is_cut = True
+
+
+def encode_labels(
+    labels: HeldLabels, panes: Mapping[int, HeldLabels], labelled: Mapping[str, bytes] | None
+) -> bytes:
+    """Return the labels of a slot as they are stored."""
+    raw = {start: msgspec.Raw(of_pane.encoded()) for start, of_pane in panes.items()}
+    own = None if labelled is None else dict(labelled)
+    return _encode(LabelsRecord(msgspec.Raw(labels.encoded()), raw, labels.is_cut, own))
+
+
+def decode_labels(
+    encoded: bytes, book: Book
+) -> tuple[HeldLabels, dict[int, HeldLabels], dict[str, bytes] | None]:
+    """Return the labels of a slot, those of its panes, and the bits of the rows that are in them."""
+    record = _decode(encoded)
+    panes = {start: HeldLabels(book, bytes(raw)) for start, raw in record.panes.items()}
+    return HeldLabels(book, bytes(record.rest), is_cut=record.is_cut), panes, record.labelled

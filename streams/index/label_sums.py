@@ -1,0 +1,162 @@
+"""Label sums: label rows of many slots and source partitions, added up. Any definitions read the sum.
+
+Members are linear in labels and label sets. So the member row of a sum is the sum of the member rows,
+whatever the definitions and in whatever order the rows came.
+
+A sum has room for every label until it is cut. A cut sum keeps the labels that it has; what names any
+other is ``MORE``.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable
+from itertools import accumulate, groupby
+
+import msgspec
+
+from streams.index import partials as col
+from streams.index.label_rows import (
+    CANCELLED,
+    DAY_BOOK,
+    LIVE_BOOK,
+    PLACED,
+    REFUNDED,
+    TAG_BITS,
+    Book,
+    LabelSet,
+    PackedRow,
+    column_and_tag,
+    item,
+)
+from streams.index.label_text import ABSENT, MORE
+from streams.index.member_rows import DAY_PARTS, LIVE_PARTS, unite
+
+LABEL_EVENTS_MIN = 5
+"""Events for which a cut sum keeps a label. What few said may be a name, and nobody defines it later."""
+LABELS_MAX = 2_000
+"""Labels of a dimension that a cut sum keeps: the largest."""
+
+_TAGS = (1 << TAG_BITS) - 1
+
+_LIVE_EVENTS = ((0,), (col.CHOSEN_AT, col.CAPTURED_AT, col.FAILED_AT), (0,), (0,))
+_DAY_ORDERS = tuple(range(0, col.DAY_METHOD_PAYMENTS_AT, 3))
+_DAY_PAYMENTS = tuple(
+    col.DAY_METHOD_PAYMENTS_AT + column - col.DAY_PAYMENTS
+    for column in (col.DAY_PAYMENTS, col.DAY_FAILED, col.DAY_PAYMENT_REFUNDS)
+)
+_DAY_EVENTS = (_DAY_ORDERS, _DAY_ORDERS + _DAY_PAYMENTS, (0,), (0,))
+_EVENTS = {LIVE_BOOK.parts: _LIVE_EVENTS, DAY_BOOK.parts: _DAY_EVENTS}
+"""By book: of each dimension the columns of a label that count events."""
+_PARTS = {LIVE_BOOK.parts: LIVE_PARTS, DAY_BOOK.parts: DAY_PARTS}
+
+encode_row = msgspec.msgpack.Encoder().encode
+decode_row = msgspec.msgpack.Decoder(PackedRow).decode
+
+
+class LabelSum:
+    """The sum of rows of one book."""
+
+    __slots__ = ("_columns", "_is_cut", "_numbers", "_sets", "book")
+
+    def __init__(self, book: Book, kept: Iterable[str] | None = None) -> None:
+        """``kept``: the only labels that it will have, as rows store them; None: all that come."""
+        self.book = book
+        self._numbers: list[int] = [0] * book.totals
+        self._columns: dict[str, int] = {}
+        """Label as rows store it -> its first column."""
+        self._sets: dict[LabelSet, int] = {}
+        self._is_cut = kept is not None
+        for stored in kept or ():
+            self._append(stored)
+
+    def add(self, row: PackedRow) -> None:
+        """Add a row, or another sum. LookupError or ValueError for what its book cannot have written."""
+        widths = self.book.widths
+        end = self.book.totals
+        ends, shifts = [end], [0]
+        columns: dict[int, int] = {}
+        for stored in row.labels:
+            at = self._columns.get(stored)
+            if at is None:
+                at = self._append(stored) if not self._is_cut else self._more(stored)
+            columns[end] = at
+            shifts.append(at - end)
+            end += widths[int(stored[0])]
+            ends.append(end)
+        numbers = self._numbers
+        place = 0
+        pairs = iter(row.numbers)
+        for each, value in zip(pairs, pairs, strict=True):
+            column = int(each)
+            while column >= ends[place]:
+                place += 1
+            numbers[column + shifts[place]] += int(value)
+        sets = self._sets
+        for orders, part, *items in row.sets:
+            if self._is_cut:
+                self._add_set(orders, part, items, columns)
+                continue
+            own = [columns[each >> TAG_BITS] << TAG_BITS | each & _TAGS for each in items]
+            own.sort()
+            key = (part, *own)
+            sets[key] = sets.get(key, 0) + orders
+
+    def _append(self, stored: str) -> int:
+        at = self._columns[stored] = len(self._numbers)
+        self._numbers.extend([0] * self.book.widths[int(stored[0])])
+        return at
+
+    def _more(self, stored: str) -> int:
+        more = stored[0] + MORE
+        found = self._columns.get(more)
+        return self._append(more) if found is None else found
+
+    def _add_set(self, orders: int, part: int, items: list[int], columns: dict[int, int]) -> None:
+        """Add orders that name several labels: of those that are cut, an order is one of ``MORE``."""
+        unite(self._numbers, orders, _PARTS[self.book.parts][part], items, columns)
+        found = sorted((columns[column], tag) for column, tag in map(column_and_tag, items))
+        own = [
+            item(column, _one_tag([tag for _, tag in tags]))
+            for column, tags in groupby(found, key=lambda each: each[0])
+        ]
+        if len(own) > 1:
+            key = (part, *own)
+            self._sets[key] = self._sets.get(key, 0) + orders
+
+    def packed(self) -> PackedRow:
+        """Return the sum as a row is stored."""
+        sets = [[orders, *key] for key, orders in self._sets.items()]
+        return PackedRow(col.to_wire(self._numbers), list(self._columns), sets)
+
+
+def _one_tag(tags: list[int]) -> int:
+    """What an order did to the union of labels: cancelled anything of it, it is not refunded there."""
+    if PLACED in tags:
+        return PLACED
+    return CANCELLED if CANCELLED in tags else REFUNDED
+
+
+def largest_labels(book: Book, rows: Iterable[PackedRow]) -> list[str]:
+    """Return the labels that a cut sum of these rows keeps, as rows store them.
+
+    ``MORE`` and ``ABSENT`` are kept always: they name nobody.
+    """
+    counts: dict[str, int] = {}
+    events = _EVENTS[book.parts]
+    for row in rows:
+        numbers = dict(zip(row.numbers[::2], row.numbers[1::2], strict=True))
+        ends = accumulate((book.widths[int(text[0])] for text in row.labels), initial=book.totals)
+        for stored, at in zip(row.labels, ends, strict=False):
+            found = sum(int(numbers.get(at + each, 0)) for each in events[int(stored[0])])
+            counts[stored] = counts.get(stored, 0) + found
+    kept = [stored for stored in counts if stored[1:] in (ABSENT, MORE)]
+    for dimension in range(len(book.widths)):
+        of_dimension = [
+            (-count, stored)
+            for stored, count in counts.items()
+            if count >= LABEL_EVENTS_MIN and stored[0] == str(dimension)
+            if stored[1:] not in (ABSENT, MORE)
+        ]
+        kept += [stored for _, stored in heapq.nsmallest(LABELS_MAX, of_dimension)]
+    return kept

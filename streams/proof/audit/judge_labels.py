@@ -1,0 +1,80 @@
+"""Judges what level 2's table keeps of labels: the sum of exactly the rows that a slot names."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import msgspec
+
+from streams.flow.held_labels import decode_labels, decode_labels_part
+from streams.flow.merged import BOOKS, DAY_KIND, HOUR, MergedRecord
+from streams.index.label_text import MORE
+from streams.proof.recompute.label_columns import read_row
+from streams.proof.recompute.label_sums import WHOLE, LabelSums, differences
+from streams.records.kafka_logs import Stored
+
+
+@dataclass(slots=True)
+class SlotLabels:
+    """Labels that a merged record holds, and those that it must hold."""
+
+    found: LabelSums
+    is_cut: bool
+    named: dict[str, int]
+    """Rows whose labels are in it, as bits by source partition."""
+    expected: LabelSums = field(default_factory=LabelSums)
+
+    def add(self, sp: str, bit: int, said: LabelSums) -> None:
+        """Add a closed row, if its labels are in the record."""
+        if self.named.get(sp, 0) >> bit & 1:
+            add_labels(self.expected, said)
+
+    def differing(self) -> Iterator[tuple[str, object, object]]:
+        """Yield (name, expected, found). Of what was cut, the labels that were kept and the totals."""
+        if not self.is_cut:
+            return differences(self.expected, self.found)
+        kept = {place for place in self.found.labels if place[1] != MORE} | {WHOLE}
+        return differences(_of(self.expected, kept), _of(self.found, kept))
+
+
+def labels_of(
+    kind: str, record: MergedRecord, records: Mapping[bytes, Stored]
+) -> SlotLabels | None:
+    """Return the labels of a merged record; None: it has none. ValueError for what cannot be any."""
+    encoded = record.labels
+    if record.parts:
+        parts = [records.get(key.encode()) for key in record.parts]
+        if None in parts:
+            raise ValueError(f"parts of its labels are missing: {record.parts}")
+        encoded = b"".join(decode_labels_part(part.value or b"").part for part in parts if part)
+    if not encoded:
+        return None
+    try:
+        rest, panes, labelled = decode_labels(encoded, BOOKS[kind])
+        rows = [rest.packed(), *(each.packed() for each in panes.values())]
+    except (msgspec.DecodeError, LookupError) as error:
+        raise ValueError(f"labels that cannot be read: {error}") from error
+    found = LabelSums()
+    for row in rows:
+        add_labels(found, read_row(row, day=kind == DAY_KIND))
+    named = record.folded if labelled is None or kind != HOUR else labelled
+    bits = {sp: int.from_bytes(each, "little") for sp, each in named.items()}
+    return SlotLabels(found, rest.is_cut, bits)
+
+
+def add_labels(total: LabelSums, row: LabelSums) -> None:
+    """Add a row by label to a sum."""
+    for name, value in row.numbers.items():
+        total.numbers[name] += value
+    total.labels |= row.labels
+    for each, orders in row.sets.items():
+        total.sets[each] = total.sets.get(each, 0) + orders
+
+
+def _of(sums: LabelSums, kept: set[tuple[str, str]]) -> LabelSums:
+    found = LabelSums()
+    own = {name: value for name, value in sums.numbers.items() if name.place in kept}
+    found.numbers = Counter(own)
+    return found

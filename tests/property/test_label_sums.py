@@ -1,0 +1,178 @@
+"""Label sums: any definitions read them as they read the rows; a cut keeps what it says it keeps."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from unittest.mock import patch
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streams.flow.held_labels import HeldLabels, decode_labels, encode_labels
+from streams.flow.state import DAY, LIVE
+from streams.index import label_sums
+from streams.index.label_rows import DAY_BOOK, LIVE_BOOK, PackedRow
+from streams.index.label_sums import LabelSum, largest_labels
+from streams.index.label_text import ABSENT, MORE
+from streams.index.member_rows import MemberRows
+from streams.index.partials import LIVE_TOTALS, Layout, Row, sum_rows
+from tests.property.test_label_rows import (
+    DEFINITIONS,
+    PK,
+    defined,
+    level1,
+    limited,
+    orders_log,
+    payments_log,
+    tiny,
+)
+from tests.support.by_name import said_row
+
+BOOKS = {LIVE: LIVE_BOOK, DAY: DAY_BOOK}
+
+
+def rows_of(picks: random.Random) -> dict[str, list[PackedRow]]:
+    """Rows of some source partitions, by book; in a third of the draws with room for little."""
+    found: dict[str, list[PackedRow]] = {LIVE: [], DAY: []}
+    for payments in picks.choice(((False,), (False, False), (False, True, False))):
+        log = (payments_log if payments else orders_log)(picks, picks.choice((5, 20, 40)))
+        if not payments and picks.random() < 0.3:
+            with limited(tiny(picks)):
+                rows = level1(log, picks)
+        else:
+            rows = level1(log, picks, payments=payments)
+        for (_, book, _), (row, _) in rows.items():
+            found[book].append(row)
+    return found
+
+
+def added(book: str, rows: list[PackedRow], picks: random.Random) -> PackedRow:
+    """The sum of the rows in some order and grouping, encoded now and then."""
+    rows = picks.sample(rows, len(rows))
+    while len(rows) > 1:
+        first, size = picks.randrange(len(rows) - 1), picks.choice((2, 2, 3, 9))
+        held = HeldLabels(BOOKS[book])
+        for row in rows[first : first + size]:
+            held.add(row)
+            if picks.random() < 0.3:
+                again, _, _ = decode_labels(encode_labels(held, {}, None), BOOKS[book])
+                held = again
+        rows[first : first + size] = [held.packed()]
+    return rows[0] if rows else PackedRow([])
+
+
+def straight(book: str, rows: list[PackedRow], kept: list[str] | None = None) -> PackedRow:
+    total = LabelSum(BOOKS[book], kept)
+    for row in rows:
+        total.add(row)
+    return total.packed()
+
+
+def said(book: str, row: PackedRow) -> tuple[Counter, set]:
+    counts, labels, _ = said_row(book, row)
+    return counts, set(labels)
+
+
+def read(members: MemberRows, book: str, row: PackedRow) -> Row:
+    return (members.live if book == LIVE else members.day)(row)
+
+
+@given(seed=st.integers(0, 2**32))
+def test_any_definitions_read_a_sum_as_they_read_its_rows(seed):
+    picks = random.Random(seed)
+    for book, rows in rows_of(picks).items():
+        total = added(book, rows, picks)
+        assert said(book, total) == said(book, straight(book, rows))
+        for _ in range(DEFINITIONS):
+            layout = Layout(defined(picks))
+            members = MemberRows(layout)
+            width = layout.live_width if book == LIVE else layout.day_width
+            expected = sum_rows([read(members, book, row) for row in rows], width)
+            assert read(members, book, total) == expected
+
+
+def test_counts_of_equal_labels_and_sets_are_added_by_their_texts():
+    one = PackedRow([0, 1, 24, 1, 27, 1], ["0books", "0toys"], [[1, 0, 24 << 2, 27 << 2]])
+    other = PackedRow(
+        [0, 2, 24, 2, 27, 1, 30, 2], ["0toys", "0shoes", "0books"], [[2, 0, 24 << 2, 30 << 2]]
+    )
+    total = straight(LIVE, [one, other])
+    assert total == PackedRow(
+        [0, 3, 24, 3, 27, 3, 30, 1], ["0books", "0toys", "0shoes"], [[3, 0, 24 << 2, 27 << 2]]
+    )
+
+
+def without(members: MemberRows, cut: set[str]) -> MemberRows:
+    """The definitions, but that these labels are nobody's."""
+    find = members._find
+    members._find = lambda dimension, label: (
+        None if f"{dimension}{label}" in cut else find(dimension, label)
+    )
+    return members
+
+
+@given(seed=st.integers(0, 2**32))
+def test_a_cut_sum_counts_its_labels_and_the_rest_is_more(seed):
+    picks = random.Random(seed)
+    for book, rows in rows_of(picks).items():
+        whole = straight(book, rows)
+        texts = whole.labels
+        kept = picks.sample(texts, picks.randint(0, len(texts)))
+        before = picks.randint(0, len(rows))
+        held = HeldLabels(BOOKS[book])
+        for row in rows[:before]:
+            held.add(row)
+        held.cut(kept)
+        assert held.is_cut
+        held, _, _ = decode_labels(encode_labels(held, {}, None), BOOKS[book])
+        for row in rows[before:]:
+            held.add(row)
+        found = held.packed()
+        assert said(book, found) == said(book, straight(book, rows, kept))
+        assert {text for text in found.labels if text[1:] != MORE} <= set(kept)
+        cut = set(texts) - set(kept)
+        for _ in range(DEFINITIONS):
+            market = defined(picks)
+            apart = read(MemberRows(Layout(market)), book, found)
+            assert apart == read(without(MemberRows(Layout(market)), cut), book, whole)
+
+
+@given(seed=st.integers(0, 2**32))
+def test_which_labels_are_the_largest_follows_from_the_sum(seed):
+    picks = random.Random(seed)
+    least, most = picks.choice((1, 2, 5)), picks.choice((0, 1, 2, 100))
+    for book, rows in rows_of(picks).items():
+        events: Counter = Counter()
+        counts, labels = said(book, straight(book, rows))
+        for (what, *place), count in counts.items():
+            of_method = place[:1] == ["payment_method"] and what in ("failed", "payment_refunds")
+            if len(place) == 2 and (what.endswith("orders") or of_method or what == "payments"):
+                events[tuple(place)] += count
+        expected = {place for place in labels if place[1] in (ABSENT, MORE)}
+        for dimension in ("category", "payment_method", "region", "channel"):
+            own = [
+                (-events[place], place[1])
+                for place in labels - expected
+                if place[0] == dimension and events[place] >= least
+            ]
+            expected |= {(dimension, label) for _, label in sorted(own)[:most]}
+        with (
+            patch.object(label_sums, "LABEL_EVENTS_MIN", least),
+            patch.object(label_sums, "LABELS_MAX", most),
+        ):
+            kept = largest_labels(BOOKS[book], picks.sample(rows, len(rows)))
+        names = ("category", "payment_method", "region", "channel")
+        assert {(names[int(text[0])], text[1:]) for text in kept} == expected
+        assert len(set(kept)) == len(kept)
+
+
+def test_what_nobody_knows_the_labels_of_is_other():
+    layout = Layout(PK)
+    totals = list(range(1, LIVE_TOTALS + 1))
+    row = MemberRows(layout).unsaid(totals)
+    assert row[:LIVE_TOTALS] == totals
+    for block in (layout.category, layout.region, layout.channel):
+        assert row[block.at("other") : block.end] == [1, 2, 3]
+        assert not any(row[block.base : block.at("other")])
+    assert row[layout.method.at("other") : layout.method.end] == [18, 2, 3, 4, 5, 6]
