@@ -147,6 +147,14 @@ class Market:
     """Events known beforehand to multiply demand. They decide no slot, so they are not in the hash."""
     base: BasePeriod | None = None
     """Base of the level index; None: the market has no level index. It decides no slot either."""
+    category_aliases: dict[str, str] = field(default_factory=dict)
+    region_aliases: dict[str, str] = field(default_factory=dict)
+    exact_labels: dict[str, dict[str, str]] = field(default_factory=dict)
+    """By dimension: label -> its member, where slugs would lead elsewhere (``definitions``)."""
+    parents: dict[str, dict[str, str]] = field(default_factory=dict)
+    """By dimension: member -> the member that contains it."""
+    names: dict[str, dict[str, str]] = field(default_factory=dict)
+    """By dimension: member -> its name for people, where it has one of its own."""
 
     def scope_of(self, text: str) -> tuple[str, str] | None:
         """Return (dimension, member) of `all` or ``dimension:member``; None where there is none such."""
@@ -155,8 +163,9 @@ class Market:
         dimension, _, label = text.partition(":")
         known = (self.categories, self.methods, self.regions, self.channels)
         members = dict(zip(DIMENSIONS, known, strict=True))
-        name = slug(label)
-        return (dimension, name) if name in members.get(dimension, ()) else None
+        found = (name for name in (label, slug(label)) if name in members.get(dimension, ()))
+        name = next(found, None)
+        return None if name is None else (dimension, name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,6 +305,14 @@ def _market(code: str, spec: _FileMarket, file: _FileContent) -> Market:
         channel_aliases=_aliases("channels", file.channels),
         shift_weight=spec.shift_weight,
         base=None if spec.base is None else _base(f"{where}.base", spec.base),
+        names=_names(
+            {
+                "category": file.category_sets[spec.categories],
+                "payment_method": list(file.methods),
+                "region": spec.regions,
+                "channel": list(file.channels),
+            }
+        ),
     )
     events = tuple(_event(event, market) for event in file.events if code in event.markets)
     return replace(market, events=events)
@@ -361,6 +378,15 @@ def _members(where: str, names: list[str], spec: _FileMarket) -> tuple[str, ...]
         found[member] = name
     # A member beyond the cap counts as `other`. The order of the list decides, so it is in the hash.
     return (*list(found)[: spec.members_max], OTHER)
+
+
+def _names(written: dict[str, list[str]]) -> dict[str, dict[str, str]]:
+    """Return by dimension: member -> its name as it is written, where that says more than its slug."""
+    found = {
+        dimension: {slug(name): name for name in names if name != slug(name)}
+        for dimension, names in written.items()
+    }
+    return {dimension: names for dimension, names in found.items() if names}
 
 
 def _aliases(where: str, specs: dict[str, _Method] | dict[str, _Channel]) -> dict[str, str]:
