@@ -27,9 +27,7 @@ _ENCODED = re.compile(r"[:|%{}\x00-\x1f\x7f-\x9f]")
 """Characters that a member's id may not have: separators of our keys, and controls."""
 
 
-class MemberDefinition(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True
-):
+class MemberDefinition(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """One member, by its id. The labels of its id's slug are its own without being listed."""
 
     name: str = ""
@@ -188,9 +186,7 @@ def _given(by_dimension: Mapping[str, MemberDefinitions], field: str) -> dict[st
     """Return by dimension: id -> a field of the member, where it has one."""
     found = {
         dimension: {
-            member: getattr(each, field)
-            for member, each in members.items()
-            if getattr(each, field)
+            member: getattr(each, field) for member, each in members.items() if getattr(each, field)
         }
         for dimension, members in by_dimension.items()
     }

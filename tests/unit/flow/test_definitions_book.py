@@ -86,14 +86,14 @@ def test_a_record_that_cannot_be_read_changes_nothing_and_is_a_trouble(key, valu
 
 
 CHANGES = {
-    "author": (dict(by="a|b"), "by 'a|b'"),
-    "reason": (dict(reason="a\nb"), "expected one line"),
-    "base": (dict(base=-1), "base -1"),
-    "read_to": (dict(base=2, read_to=1), "a version before read_to 1"),
-    "written_at": (dict(written_at="today"), "RFC 3339"),
-    "document": (dict(document=document("more")), "no member can be called"),
-    "market": (dict(document=document("a", market="BD")), "a document of market 'BD'"),
-    "newer": (dict(v=2), "a newer version of ecindex wrote it"),
+    "author": ({"by": "a|b"}, "by 'a|b'"),
+    "reason": ({"reason": "a\nb"}, "expected one line"),
+    "base": ({"base": -1}, "base -1"),
+    "read_to": ({"base": 2, "read_to": 1}, "a version before read_to 1"),
+    "written_at": ({"written_at": "today"}, "RFC 3339"),
+    "document": ({"document": document("more")}, "no member can be called"),
+    "market": ({"document": document("a", market="BD")}, "a document of market 'BD'"),
+    "newer": ({"v": 2}, "a newer version of ecindex wrote it"),
 }
 
 
