@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import NamedTuple
 
 from streams.index.definition_records import (
@@ -91,7 +92,7 @@ class MarketDefinitions:
         first_lost = min((each.version for each in self.lost), default=None)
         return lost + [
             each.key
-            for each, after in zip(applied, applied[1:], strict=False)
+            for each, after in pairwise(applied)
             if after.at_ms < since_ms and (first_lost is None or after.version < first_lost)
         ]
 
@@ -154,16 +155,20 @@ class DefinitionsBook:
             self.refused.append(f"{key!r}: market {code!r} is not in methodology.toml")
             return None
         version = version_of_offset(offset)
+        if self._is_other:
+            return self._refuse(
+                market,
+                version,
+                "the topic was deleted and created again, and its versions begin anew; the version in "
+                f"force stays {market.version}",
+            )
         try:
-            if self._is_other:
-                raise DefinitionsError(
-                    "the topic was deleted and created again, and its versions begin anew; the version "
-                    f"in force stays {market.version}"
-                )
             record = decode_definitions(key, value)
         except DefinitionsError as error:
-            market.troubles.append(DefinitionsTrouble(version, str(error)))
-            self.refused.append(str(error))
-            return None
+            return self._refuse(market, version, str(error))
         change = DefinitionsChange(version, record.base, record.by, record.reason, stamp_ms, key)
         return record if market.apply_record(record, change) else None
+
+    def _refuse(self, market: MarketDefinitions, version: int, reason: str) -> None:
+        market.troubles.append(DefinitionsTrouble(version, reason))
+        self.refused.append(reason)

@@ -116,8 +116,8 @@ def _of_former_ids(dimension: str, members: MemberDefinitions) -> Iterator[str]:
                 yield f"{where}: {_shown(former)} was never a member"
             elif owners.setdefault(former, member) != member:
                 yield (
-                    f"{where}: {_shown(former)} is a former id of {_shown(owners[former])} too: what was "
-                    "learnt of it can follow one"
+                    f"{where}: {_shown(former)} is a former id of {_shown(owners[former])} too: what "
+                    "was learnt of it can follow one"
                 )
 
 

@@ -8,7 +8,6 @@ from streams.index.definition_changes import APPEARS, RENAMED, VANISHES, MemberC
 from streams.index.shown_text import one_line
 from streams.operate.definitions import DefinitionsDiff, HistoryLine
 
-
 _SHOWN_MAX = 200
 
 

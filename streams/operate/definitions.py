@@ -1,4 +1,4 @@
-"""``definitions``: reads, compares, applies and undoes the documents that say which label is which member."""
+"""``definitions``: shows, compares, applies and undoes documents that say which label is whose."""
 
 from __future__ import annotations
 

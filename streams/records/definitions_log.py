@@ -27,7 +27,7 @@ class DefinitionsLog:
         return self.book.markets[code]
 
     def document(self, market: Market, version: int) -> Definitions | None:
-        """Return a version's document, the methodology's of 0; None: it never was in force, or is gone."""
+        """Return a version's document, the methodology's of 0; None: never in force, or gone."""
         if version == METHODOLOGY_VERSION:
             return definitions_of(market)
         return self.documents.get((market.code, version))
