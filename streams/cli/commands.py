@@ -14,6 +14,7 @@ from streams.cli import (
     answer_commands,
     bench_commands,
     clock_commands,
+    definitions_commands,
     notify_commands,
     read_commands,
     rehearse_command,
@@ -53,6 +54,12 @@ GROUPS = {
     "late": set_aside_commands.late_app,
     "bench": bench_commands.bench_app,
 }
+
+WORKERS_APPLY_DEFINITIONS = False
+"""Whether workers compile their markets by the documents that they follow. Until they do, a command
+that says `applied` would not be true: the group is no command."""
+if WORKERS_APPLY_DEFINITIONS:
+    GROUPS["definitions"] = definitions_commands.definitions_app
 
 for _name, _command in COMMANDS.items():
     app.command(_name)(_command)

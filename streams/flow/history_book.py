@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from streams.flow.answer_book import AnswerBook, MarketAnswers
+from streams.flow.definitions_book import DefinitionsBook
 from streams.flow.merged import HOURS_KEPT_MS
 from streams.index.history_records import (
     ACCEPTED_KIND,
@@ -87,6 +88,8 @@ class HistoryBook:
 
     def __init__(self, markets: Iterable[str]) -> None:
         self.answers = AnswerBook(markets := list(markets))
+        self.definitions = DefinitionsBook(markets)
+        """What ``ecindex.definitions`` holds. No market is compiled by it yet."""
         self.markets = {code: MarketHistory(answers=self.answers.markets[code]) for code in markets}
         self.accepted: dict[tuple[str, str], AcceptedChange] = {}
         """Changes of inputs' logs that the operator accepted, by (topic, change)."""
@@ -101,6 +104,7 @@ class HistoryBook:
         for code, market in self.markets.items():
             market.replace_by(read.markets[code])
         self.accepted.update(read.accepted)
+        self.definitions.replace_by(read.definitions)
 
     def take_refused(self) -> list[str]:
         """Return the reasons since the last call."""

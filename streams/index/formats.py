@@ -17,7 +17,7 @@ FORMAT = 6
 Raise it when a record changes in a way that the version before would misread.
 """
 OLDEST = 6
-"""Oldest format that is read. Before it merged slots kept no labels, and members had places, not names."""
+"""Oldest format that is read. Before it merged slots kept no labels, and members had no names."""
 
 RAISE_EDITION = (
     "raise `edition` in methodology.toml, run `ecindex topics create` and restart the workers; the new "

@@ -85,7 +85,7 @@ def _wrong_codes(codes: Iterable[str]) -> Iterator[str]:
 
 def _wrong_event(event: EventNames, markets: Mapping[str, MarketNames]) -> Iterator[str]:
     where = f"events: {_shown(event.name)}"
-    if not _is_a_name(event.name):
+    if not is_a_name(event.name):
         yield f"{where}: `name` must be 1 to {NAME_CHARACTERS_MAX} characters on one line"
     if not event.markets:
         yield f"{where}: `markets` must name a market"
@@ -105,7 +105,7 @@ def _wrong_code(code: str) -> Iterator[str]:
 
 
 def _wrong_market(where: str, market: MarketNames) -> Iterator[str]:
-    if not _is_a_name(market.name):
+    if not is_a_name(market.name):
         yield f"{where}.name: must be 1 to {NAME_CHARACTERS_MAX} characters on one line"
     if not _CURRENCY.fullmatch(market.currency):
         yield f"{where}.currency: {_shown(market.currency)} is no ISO 4217 code, such as PKR"
@@ -134,7 +134,8 @@ def _is_a_member(text: str) -> bool:
     return len(text.encode()) <= MEMBER_BYTES_MAX and _is_one_line(text)
 
 
-def _is_a_name(text: str) -> bool:
+def is_a_name(text: str) -> bool:
+    """Return whether a text can be a name for people: 1 to 100 characters on one line."""
     return 1 <= len(text) <= NAME_CHARACTERS_MAX and _is_one_line(text)
 
 

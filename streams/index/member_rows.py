@@ -1,7 +1,7 @@
 """Member rows of label rows: definitions say which label is which member, and a row is read by them.
 
 Orders of labels that a member unites are no sum: an order that names two of them is one order of it. The
-label sets of the row say how often that was.
+label sets of the row say how often that was. A label of a member that has a parent counts in both.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from streams.index import partials as col
+from streams.index.definitions import aliases_of, slug_of_id
+from streams.index.identifiers import DIMENSIONS
 from streams.index.label_rows import (
     CANCELLED,
     DAY_BOOK,
@@ -61,12 +63,19 @@ class MemberRows:
         self._day = _BookReading(
             DAY_BOOK, (layout.day_category, layout.day_method), DAY_PARTS, layout.day_width
         )
-        members = (market.categories, market.methods, market.regions, market.channels)
-        self._indices = [{name: at for at, name in enumerate(names)} for names in members]
-        self._aliases: tuple[dict[str, str], ...] = (
-            {}, market.method_aliases, {}, market.channel_aliases,
-        )  # fmt: skip
-        self._names = members
+        aliases = aliases_of(market)
+        self._names = tuple(market.members().values())
+        self._indices = [{name: at for at, name in enumerate(names)} for names in self._names]
+        self._places = [
+            _by_slug(places, aliases[each])
+            for each, places in zip(DIMENSIONS, self._indices, strict=True)
+        ]
+        self._exact = [market.exact_labels.get(each, {}) for each in DIMENSIONS]
+        self._above = [
+            _numbered(places, market.parents.get(each, {}))
+            for each, places in zip(DIMENSIONS, self._indices, strict=True)
+        ]
+        self._has_parents = any(self._above)
         self._known: dict[str, tuple[int, int, bool]] = {}
         """Label as it is stored -> (dimension, number of its member, whether that one has it)."""
 
@@ -115,24 +124,45 @@ class MemberRows:
             end += widths[dimension]
             ends.append(end)
             shifts.append(shift)
-        # The numbers are those that are not 0, in the order of their columns: a day of 4,096 labels has
-        # three of eighteen.
         row = [0] * reading.width
-        begin = place = 0
-        pairs = iter(packed.numbers)
-        for each, value in zip(pairs, pairs, strict=True):
-            column = int(each)
-            while column >= ends[place]:
-                begin = ends[place]
-                place += 1
-            if column < begin:
-                raise ValueError(f"column {column} after column {begin}")
-            shift = shifts[place]
-            if shift is not None:
-                row[column + shift] += int(value)
-        for orders, part, *items in packed.sets:
-            unite(row, orders, reading.parts[part], items, columns)
+        _add(row, packed, ends, shifts)
+        if self._has_parents:
+            self._add_to_parents(row, reading, packed, ends, columns)
+        else:
+            for orders, part, *items in packed.sets:
+                unite(row, orders, reading.parts[part], items, columns)
         return row
+
+    def _add_to_parents(
+        self,
+        row: Row,
+        reading: _BookReading,
+        packed: PackedRow,
+        ends: list[int],
+        columns: dict[int, int],
+    ) -> None:
+        """Count what labels of children say in their parents too, and unite the labels of each."""
+        shifts: list[int | None] = [None]
+        above: dict[int, int] = {}
+        for stored, begin in zip(packed.labels, ends, strict=False):
+            dimension, index, _ = self._known.get(stored) or self._learn(stored)
+            parent, shift = self._above[dimension].get(index), None
+            if parent is not None and begin in columns:
+                block = reading.blocks[dimension]
+                above[begin] = block.base + block.width * parent
+                if parent == index:
+                    del columns[begin]  # counted there already, and united with its children's
+                else:
+                    shift = above[begin] - begin
+            shifts.append(shift)
+        _add(row, packed, ends, shifts)
+        for orders, part, *items in packed.sets:
+            named = [column_and_tag(each)[0] for each in items]
+            if not all(column in columns or column in above for column in named):
+                raise LookupError(f"a label set of a column that is no label's: {items}")
+            for of in (columns, above):
+                within = [each for each, column in zip(items, named, strict=True) if column in of]
+                unite(row, orders, reading.parts[part], within, of)
 
     def _learn(self, stored: str) -> tuple[int, int, bool]:
         dimension, label = int(stored[:1]), stored[1:]
@@ -147,8 +177,10 @@ class MemberRows:
     def _find(self, dimension: int, label: str) -> int | None:
         if label in (ABSENT, MORE):
             return None
-        name = slug(label)
-        return self._indices[dimension].get(self._aliases[dimension].get(name, name))
+        listed = self._exact[dimension].get(label)
+        if listed is not None:
+            return self._indices[dimension][listed]
+        return self._places[dimension].get(slug(label))
 
 
 class _BookReading(NamedTuple):
@@ -161,6 +193,38 @@ class _BookReading(NamedTuple):
 def _put(row: Row, at: int, totals: Sequence[int], columns: Iterable[int]) -> None:
     for place, column in enumerate(columns, at):
         row[place] = totals[column]
+
+
+def _by_slug(places: dict[str, int], aliases: dict[str, str]) -> dict[str, int]:
+    """Return slug -> number of the member that labels of that slug are of."""
+    found = {name: places[member] for name, member in aliases.items() if member in places}
+    found |= {slug_of_id(member): at for member, at in places.items()}
+    found.pop("", None)
+    return found
+
+
+def _numbered(places: dict[str, int], parents: dict[str, str]) -> dict[int, int]:
+    """Return number of a child, or of a parent, -> that of the parent; all by their places."""
+    above = {places[member]: places[parent] for member, parent in parents.items()}
+    return above | {parent: parent for parent in above.values()}
+
+
+def _add(row: Row, packed: PackedRow, ends: list[int], shifts: list[int | None]) -> None:
+    """Add the numbers of each stretch of columns at its shift; of a shift of None, nothing."""
+    # The numbers are those that are not 0, in the order of their columns: a day of 4,096 labels has
+    # three of eighteen.
+    begin = place = 0
+    pairs = iter(packed.numbers)
+    for each, value in zip(pairs, pairs, strict=True):
+        column = int(each)
+        while column >= ends[place]:
+            begin = ends[place]
+            place += 1
+        if column < begin:
+            raise ValueError(f"column {column} after column {begin}")
+        shift = shifts[place]
+        if shift is not None:
+            row[column + shift] += int(value)
 
 
 def unite(

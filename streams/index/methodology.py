@@ -160,14 +160,23 @@ class Market:
     the members, and are of methodology.toml: a member that appears moves no threshold."""
     declared: frozenset[tuple[str, str]] = frozenset()
     """(dimension, member) of methodology.toml. Where not all can be watched, these are."""
+    category_aliases: dict[str, str] = field(default_factory=dict)
+    region_aliases: dict[str, str] = field(default_factory=dict)
+    exact_labels: dict[str, dict[str, str]] = field(default_factory=dict)
+    """By dimension: label -> its member, where slugs would lead elsewhere (``definitions``)."""
+    parents: dict[str, dict[str, str]] = field(default_factory=dict)
+    """By dimension: member -> the member that contains it."""
+    names: dict[str, dict[str, str]] = field(default_factory=dict)
+    """By dimension: member -> its name for people, where it has one of its own."""
 
     def scope_of(self, text: str) -> tuple[str, str] | None:
         """Return (dimension, member) of `all` or ``dimension:member``; None where there is none such."""
         if text == "all":
             return "market", "all"
         dimension, _, label = text.partition(":")
-        name = slug(label)
-        return (dimension, name) if name in self.members().get(dimension, ()) else None
+        members = self.members().get(dimension, ())
+        name = next((each for each in (label, slug(label)) if each in members), None)
+        return None if name is None else (dimension, name)
 
     def members(self) -> dict[str, tuple[str, ...]]:
         """Return the members of each dimension."""
@@ -312,6 +321,14 @@ def _market(code: str, spec: _FileMarket, file: _FileContent) -> Market:
         channel_aliases=_aliases("channels", file.channels),
         shift_weight=spec.shift_weight,
         base=None if spec.base is None else _base(f"{where}.base", spec.base),
+        names=_names(
+            {
+                "category": file.category_sets[spec.categories],
+                "payment_method": list(file.methods),
+                "region": spec.regions,
+                "channel": list(file.channels),
+            }
+        ),
     )
     events = tuple(_event(event, market) for event in file.events if code in event.markets)
     declared = frozenset(
@@ -387,6 +404,15 @@ def _members(where: str, names: list[str], spec: _FileMarket) -> tuple[str, ...]
         found[member] = name
     # A member beyond the cap counts as `other`. The order of the list decides, so it is in the hash.
     return (*list(found)[: spec.members_max], OTHER)
+
+
+def _names(written: dict[str, list[str]]) -> dict[str, dict[str, str]]:
+    """Return by dimension: member -> its name as it is written, where that says more than its slug."""
+    found = {
+        dimension: {slug(name): name for name in names if name != slug(name)}
+        for dimension, names in written.items()
+    }
+    return {dimension: names for dimension, names in found.items() if names}
 
 
 def _aliases(where: str, specs: dict[str, _Method] | dict[str, _Channel]) -> dict[str, str]:

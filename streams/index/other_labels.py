@@ -75,8 +75,8 @@ class OthersOfDay(NamedTuple):
     """By orders in the order of ``DIMENSIONS``, then payment methods by payments."""
 
 
-class _Counts:
-    """Sums over rows, by label as rows have it: the number of the dimension, then the text.
+class LabelCounts:
+    """Sums over rows of days, by label as rows have it: the number of the dimension, then the text.
 
     Thousands of labels are the same in each row, so what each of them means is asked once, at the end.
     """
@@ -84,12 +84,14 @@ class _Counts:
     def __init__(self) -> None:
         self.orders = self.payments = self.uncertain = 0
         self.placed: dict[str, int] = {}
+        """Placed orders."""
         self.tried: dict[str, int] = {}
         """Captured and failed payments, by method."""
         self.sets: dict[tuple[str, ...], int] = {}
         """Placed orders by the categories that they name, of those that name several."""
 
     def add(self, row: PackedRow) -> None:
+        """Add a row of a day."""
         numbers = dict(zip(row.numbers[::2], row.numbers[1::2], strict=True))
         self.orders += _of(numbers, col.PLACED_AT)
         self.payments += _of(numbers, col.DAY_PAYMENTS) + _of(numbers, col.DAY_FAILED)
@@ -111,7 +113,7 @@ class _Counts:
 
 def other_labels(rows: Iterable[PackedRow], members: MemberRows) -> list[OtherLabels]:
     """Read the rows of one day of all source partitions; none where nothing was counted."""
-    counts = _Counts()
+    counts = LabelCounts()
     for row in rows:
         counts.add(row)
     if not counts.orders and not counts.payments:
@@ -154,7 +156,7 @@ def _tallied(
     )  # fmt: skip
 
 
-def _each_order_once(found: OtherLabels, counts: _Counts, members: MemberRows) -> OtherLabels:
+def _each_order_once(found: OtherLabels, counts: LabelCounts, members: MemberRows) -> OtherLabels:
     other, undeclared = found.other, found.undeclared
     for texts, orders in counts.sets.items():
         labels = [text[1:] for text in texts]

@@ -185,6 +185,7 @@ def wanted_topics(
         topics.shifts: _KEPT,
         topics.history: _COMPACTED,
         topics.answers: _COMPACTED | _BY_BROKER,
+        topics.definitions: _COMPACTED | _BY_BROKER,
         topics.late: _KEPT,
         topics.dead_letters: _KEPT,
     }

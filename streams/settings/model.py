@@ -40,7 +40,8 @@ SESSION_TIMEOUT_MIN_MS = 6_000
 
 _TOPIC = r"^[a-zA-Z0-9._-]{1,200}$"
 _OWN_TOPICS = (
-    "partials", "values", "journal", "shifts", "history", "answers", "late", "dead-letters",
+    "partials", "values", "journal", "shifts", "history", "answers", "definitions", "late",
+    "dead-letters",
 )  # fmt: skip
 _PREFIX_AND_TOPIC_MAX = 249 - len("-e999999-checkpoint--changelog")
 _SERVER = re.compile(r"^(\[[0-9a-fA-F:.]+\]|[^\s:,/]+):(\d{1,5})$")
@@ -247,6 +248,11 @@ class TopicSettings(_Section):
     def answers(self) -> str:
         """What operators said of incidents."""
         return f"{self.prefix}.answers"
+
+    @property
+    def definitions(self) -> str:
+        """Documents that say which labels are which member."""
+        return f"{self.prefix}.definitions"
 
     @property
     def late(self) -> str:

@@ -1,15 +1,16 @@
-"""Reads ``ecindex.history`` and ``ecindex.answers`` from their beginnings and follows them.
+"""Reads ``ecindex.history``, ``ecindex.answers`` and ``ecindex.definitions`` and follows them.
 
-They hold seeds, what an operator declares, and what operators said of incidents. Every worker reads all
-of both with one consumer of its own, in no group: the topics are small, every owner of a market needs
-its part, and a rebalance changes nothing about them.
+They hold seeds, what an operator declares, what operators said of incidents, and documents of
+definitions. Every worker reads all of them from their beginnings with one consumer of its own, in no
+group: the topics are small, every owner of a market needs its part, and a rebalance changes nothing
+about them.
 
-After an error of the broker both are read anew, beside the book that is in use, and take its place when
+After an error of the broker they are read anew, beside the book that is in use, and take its place when
 they were read to their ends.
 
 A topic that was deleted and created again is read from its beginning. A consumer goes by the name: it
 waited at the old log's end, and what was declared in the new one was never heard. What the old log held
-stays in force until the worker ends.
+stays in force until the worker ends. Definitions of the new log do not count: their versions begin anew.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from streams.flow.answer_book import AnswerBook
+    from streams.flow.definitions_book import DefinitionsBook
     from streams.settings import Settings
 
 _POLL_MS = 500
@@ -59,8 +61,9 @@ class HistoryReader:
         """Ids of the topics that were read first."""
 
     @property
-    def _topics(self) -> tuple[str, str]:
-        return self._settings.topics.history, self._settings.topics.answers
+    def _topics(self) -> tuple[str, str, str]:
+        topics = self._settings.topics
+        return topics.history, topics.answers, topics.definitions
 
     async def run(self) -> None:
         """Read until cancelled; after an error, from the beginning again."""
@@ -79,10 +82,16 @@ class HistoryReader:
         One that is refused is logged with its place, and passed over.
         """
         book = self.book if book is None else book
-        refusing: HistoryBook | AnswerBook = book
+        refusing: HistoryBook | AnswerBook | DefinitionsBook = book
         if record.topic == self._settings.topics.answers:
             refusing = book.answers
             book.answers.apply_record(record.key, record.value, record.timestamp)
+        elif record.topic == self._settings.topics.definitions:
+            refusing = book.definitions
+            if record.partition == 0:  # nobody writes to others
+                book.definitions.apply_record(
+                    record.key, record.value, record.offset, record.timestamp
+                )
         else:
             book.apply_record(record.key, record.value)
         for reason in refusing.take_refused():
@@ -103,7 +112,11 @@ class HistoryReader:
         """
         first, self._ids = self._ids, self._ids or topic_ids
         again = self.ready and topic_ids == first and UNKNOWN not in topic_ids.values()
-        return HistoryBook(self.book.markets) if again else self.book
+        if not again:
+            return self.book
+        book = HistoryBook(self.book.markets)
+        book.definitions.bind(self.book.definitions.topic_id)
+        return book
 
     def _use(self, book: HistoryBook) -> HistoryBook:
         """Use what was read to the end; return the book that goes on."""
@@ -117,6 +130,7 @@ class HistoryReader:
         # opened it before it knew the id read it twice.
         read = {topic: self._topic_id(topic) or await self._ask_id(topic) for topic in self._topics}
         book = self._book_for(read)
+        book.definitions.bind(read[self._settings.topics.definitions])
         consumer = AIOKafkaConsumer(
             *self._topics,
             **self._settings.kafka.client_options(),

@@ -68,7 +68,7 @@ def own_topics(settings: Settings) -> dict[str, int]:
     """
     topics = settings.topics
     # They hold few records and need no order between markets; one partition is read in one go.
-    single = (topics.shifts, topics.history, topics.answers)
+    single = (topics.shifts, topics.history, topics.answers, topics.definitions)
     return {
         **dict.fromkeys(
             (topics.partials, topics.values, topics.journal), topics.partials_partitions

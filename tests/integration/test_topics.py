@@ -81,6 +81,7 @@ async def test_topics_are_created_with_exactly_the_wanted_configs(settings, admi
         f"{prefix}.shifts": 1,
         f"{prefix}.history": 1,
         f"{prefix}.answers": 1,
+        f"{prefix}.definitions": 1,
         f"{prefix}.late": 4,
         f"{prefix}.dead-letters": 4,
         log.name: 2,

@@ -6,7 +6,7 @@ import json
 import random
 from collections import Counter
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from unittest.mock import patch
 
 import pytest
@@ -19,10 +19,17 @@ from streams.flow.chunk import SourcePartition
 from streams.flow.source import SourceLevel
 from streams.flow.state import DAY, FOREVER_MS, LIVE
 from streams.index import label_rows
+from streams.index.definition_mistakes import RESERVED_IDS, definition_mistakes
+from streams.index.definitions import (
+    Definitions,
+    MemberDefinition,
+    definitions_of,
+    market_with,
+)
 from streams.index.label_rows import DAY_BOOK, LIVE_BOOK, PackedRow, unpacked
 from streams.index.label_text import MORE, label_of
 from streams.index.member_rows import MemberRows
-from streams.index.methodology import Market
+from streams.index.methodology import OTHER, Market
 from streams.index.panes import DAY_MS, HOUR_MS, rfc3339
 from streams.index.partials import Layout
 from streams.index.slugs import slug
@@ -31,6 +38,7 @@ from tests.support.draws import examples
 from tests.support.events import T0, Sent, chunk_of, encoded, tuned
 from tests.support.flow_harness import METHODOLOGY
 from tests.support.reference import Limits, Rules, SourceReference
+from tests.support.reference.rules import MarketRules, to_label, to_slug
 
 PK = METHODOLOGY.markets["PK"]
 IDENTITY = Identity(1, METHODOLOGY.content_hash, "topic-id", 1)
@@ -145,8 +153,55 @@ def defined(picks: random.Random) -> Market:
     )
 
 
-def batch(log, *, payments=False, market: Market = PK, limits: Limits | None = None):
-    reference = SourceReference(Rules.of(tuned(markets={"PK": market})), payments)
+def drawn_document(picks: random.Random) -> Definitions:
+    """Members of any labels, some of them within others."""
+
+    def drawn(texts):
+        labels = sorted({label_of(text) for text in texts if text} - {""})
+        free = sorted({slug(label) for label in labels} - {"", *RESERVED_IDS})
+        ids = picks.sample(free, picks.randint(0, len(free)))
+        listed = {member: [] for member in ids}
+        for label in labels:
+            if ids and label not in ids and picks.random() < 0.5:
+                listed[picks.choice(ids)].append(label)
+        above = picks.sample(ids, picks.randint(0, min(3, len(ids))))
+        return {
+            member: MemberDefinition(
+                labels=tuple(listed[member]),
+                parent=""
+                if not above or member in above or picks.random() < 0.3
+                else picks.choice(above),
+            )
+            for member in ids
+        }
+
+    return Definitions("PK", *map(drawn, (CATEGORIES, METHODS, REGIONS, CHANNELS)))
+
+
+@dataclass(frozen=True)
+class DocumentRules(MarketRules):
+    """The document, read plainly: every member is asked whether a label is its own."""
+
+    document: Definitions
+    is_within: bool
+    """Whether a label of a child counts in its parent instead."""
+
+    def member(self, dimension, label):
+        members, name = getattr(self.document, dimension), to_slug(label)
+        listed = [m for m, own in members.items() if to_label(label) in map(to_label, own.labels)]
+        by_id = [m for m in members if name and to_slug(m) == name] or [OTHER] * (name == OTHER)
+        alike = [m for m, own in members.items() if name and name in map(to_slug, own.labels)]
+        (found, *_) = listed or by_id or (alike if len(alike) == 1 else [OTHER])
+        parent = self.is_within and found != OTHER and members[found].parent
+        return parent or found
+
+
+def batch(log, *, payments=False, market: Market = PK, limits: Limits | None = None, read_by=None):
+    rules = Rules.of(tuned(markets={"PK": market}))
+    if read_by is not None:
+        own = rules.markets["PK"]
+        rules.markets["PK"] = DocumentRules(**vars(own), document=read_by[0], is_within=read_by[1])
+    reference = SourceReference(rules, payments)
     reference.limits = limits or Limits()
     for offset, (value, timestamp_ms, doubtful) in enumerate(log):
         reference.add(offset, value, timestamp_ms, doubtful=doubtful)
@@ -223,6 +278,40 @@ def test_rows_that_knew_no_definition_are_read_by_any_as_if_it_had_been_the_firs
         for (code, book, slot), (row, sketch) in rows.items():
             read = (members.live if book == LIVE else members.day)(row)
             expected = without_zeros(reference.row(code, book, slot, len(log)))
+            assert named(layout, book, read, sketch) == expected
+
+
+@pytest.mark.parametrize("payments", [False, True])
+@given(seed=st.integers(0, 2**32))
+def test_a_member_and_its_parent_count_what_a_batch_counts_by_the_document(payments, seed):
+    picks = random.Random(seed)
+    log = (payments_log if payments else orders_log)(picks, picks.choice((10, 30, 60)))
+    rows = level1(log, picks, payments=payments)
+    for _ in range(DEFINITIONS):
+        document = drawn_document(picks)
+        assert list(definition_mistakes(document)) == []
+        market = market_with(PK, document)
+        assert market_with(PK, definitions_of(market)) == market
+        parents = {
+            (dimension, each.parent)
+            for dimension, members in document.by_dimension()
+            for each in members.values()
+        }
+        flat, within = (
+            batch(log, payments=payments, market=market, read_by=(document, is_within))
+            for is_within in (False, True)
+        )
+        layout = Layout(market)
+        members = MemberRows(layout)
+        for (code, book, slot), (row, sketch) in rows.items():
+            read = (members.live if book == LIVE else members.day)(row)
+            counts = [reference.row(code, book, slot, len(log)) for reference in (flat, within)]
+            expected = {
+                name: count
+                for is_parent, found in enumerate(map(without_zeros, counts))
+                for name, count in found.items()
+                if (name[1:] in parents) == bool(is_parent)
+            }
             assert named(layout, book, read, sketch) == expected
 
 

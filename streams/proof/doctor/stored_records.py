@@ -16,6 +16,7 @@ from streams import clock
 from streams.index.panes import HOUR_MS
 from streams.proof.doctor.findings import Finding, Level
 from streams.records.answer_record import refused_answer
+from streams.records.definitions_log import refused_definitions
 from streams.records.history_record import refused_history
 from streams.records.journal_record import read_journaled
 from streams.records.kafka_logs import Extent, Logs, Stored
@@ -96,6 +97,10 @@ _ANSWERS = StoredKind(
     "workers skip it: what was said is not in force",
     f"{_TOMBSTONE}. Answer again (`ecindex answer`)", by_key=True,
 )  # fmt: skip
+_DEFINITIONS = StoredKind(
+    "definitions", refused_definitions, ReadPart.ALL,
+    "workers skip it: the definitions before it stay in force", _TOMBSTONE, by_key=True,
+)  # fmt: skip
 _SHIFTS = StoredKind(
     "shifts", read_shift, ReadPart.ALL,
     "`ecindex audit` cannot judge expectations that may have been learnt beside it", _RETENTION,
@@ -128,6 +133,7 @@ def stored_kinds(settings: Settings, edition: int) -> dict[str, StoredKind]:
         topics.shifts: _SHIFTS,
         topics.history: _HISTORY,
         topics.answers: _ANSWERS,
+        topics.definitions: _DEFINITIONS,
         topics.late: _LATE,
         topics.dead_letters: _DEAD_LETTERS,
     }
