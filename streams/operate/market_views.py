@@ -9,7 +9,6 @@ from typing import Any, NamedTuple, cast
 
 import msgspec
 
-from streams.board.shown_shifts import ShownShift, active
 from streams.console.errors import OperationError, unknown_market
 from streams.index.formats import json_reader
 from streams.index.input_reports import InputNote, notes, read_reports
@@ -154,14 +153,6 @@ def read_input_notes(client: Any, prefix: str) -> list[InputNote]:
         text = f"what became of the inputs cannot be read: {in_words(error)}"
         return [InputNote("", severe=False, refused=0, text=text)]
     return notes(read_reports(fields))
-
-
-def read_shifts(client: Any, markets: Iterable[str], prefix: str) -> dict[str, list[ShownShift]]:
-    """Active shifts of each market. Raises one of REDIS_ERRORS when Redis does not answer."""
-    found: dict[str, list[ShownShift]] = {}
-    for market in markets:
-        found[market] = active(_texts(client, market_keys(market, prefix).shifts))
-    return found
 
 
 def _texts(client: Any, key: str) -> dict[str, str]:

@@ -10,11 +10,13 @@ import shutil
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
+import msgspec
 import pytest
 from redis.asyncio import Redis
 from support.boards import running_board
 from support.publications import (
     AS_OF_MS,
+    MEASURES,
     incident,
     incident_shift,
     others_of_day,
@@ -293,7 +295,9 @@ async def test_an_outage_is_one_card_first_and_marked_on_every_place_that_is_loo
     height = await page.evaluate("document.documentElement.scrollHeight")
     now_ms = clock.now_ms()
     members = [incident_shift("category", f"m{number}", at_ms=now_ms) for number in range(28)]
-    stop = incident(incident_shift(at_ms=now_ms), *members, market="BD", stopped=True)
+    measures = msgspec.structs.replace(MEASURES, until_ms=now_ms)
+    shifts = [incident_shift(at_ms=now_ms), *members]
+    stop = incident(*shifts, market="BD", measures=measures, stopped=True)
     over = incident(
         incident_shift("category", "books", direction=1, at_ms=now_ms), market="BD", over_ms=now_ms
     )

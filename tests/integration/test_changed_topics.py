@@ -129,7 +129,7 @@ async def shows(installed, orders):
         return found[-1] == orders
 
     try:
-        await installed.until(there, 30)
+        await installed.until(there)
     except AssertionError:
         assert found[-1] == orders
         raise

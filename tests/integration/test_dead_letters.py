@@ -150,10 +150,11 @@ async def test_dead_letters_of_a_recreated_input_are_listed_and_sent_and_not_tho
 
 @pytest.mark.deep
 async def test_a_dead_letter_whose_cause_is_gone_is_counted_when_it_is_sent_again(installed):
-    ahead_ms = now_ms() + 303_000
+    at_ms = now_ms()
+    ahead_ms = at_ms + 303_000
     async with installed.producer() as producer:
         event = order("ahead", ahead_ms)
-        await installed.send(producer, "orders", event, at_ms=now_ms(), partition=0)
+        await installed.send(producer, "orders", event, at_ms=at_ms, partition=0)
         await producer.flush()
     assert (await installed.audit()).equal
 

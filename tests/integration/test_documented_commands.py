@@ -23,7 +23,9 @@ from support.command import DEADLINE_S
 from support.documented import PAGES, ROOT, blocks, filled_in, spans
 from support.flow_harness import order, payment
 from support.installation import Installation
+from support.local_vendors import variables
 from support.methodologies import OLIST
+from support.notifying import settings_for, vendors
 from support.olist_files import write_olist
 from support.publications import incident
 
@@ -178,18 +180,20 @@ async def test_every_command_of_a_page_works(installed, tmp_path, page):
     (work / "config").symlink_to(ROOT / "config")
     hour = rfc3339(now_ms() // HOUR_MS * HOUR_MS - 48 * HOUR_MS)
     (work / "seed.csv").write_text(f"market,hour,orders,units,sales_minor\nPK,{hour},10,20,3000\n")
-    with Shell(work, environment(installed)) as shell:
-        for lines in blocks(page):
-            for line in lines:
-                await asyncio.to_thread(shell.run, line)
-            await asyncio.to_thread(shell.end)
-        worker = installed.start_worker()
-        await something_to_tell(installed)
-        for command in spans(page):
-            await publish_incident(installed)
-            await asyncio.to_thread(shell.run, filled_in(command, work))
-            await asyncio.to_thread(shell.end)
-        assert worker.running
+    async with vendors() as found:
+        told = variables(settings_for(found, mail_server=None))
+        with Shell(work, environment(installed) | told) as shell:
+            for lines in blocks(page):
+                for line in lines:
+                    await asyncio.to_thread(shell.run, line)
+                await asyncio.to_thread(shell.end)
+            worker = installed.start_worker()
+            await something_to_tell(installed)
+            for command in spans(page):
+                await publish_incident(installed)
+                await asyncio.to_thread(shell.run, filled_in(command, work))
+                await asyncio.to_thread(shell.end)
+            assert worker.running
     installed.stop()
 
 

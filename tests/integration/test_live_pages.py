@@ -21,8 +21,9 @@ from support.operator_files import panels
 
 from streams.clock import now_ms
 from streams.demo.demo_plan import FOUND_MS, past_the_hour_ms
+from streams.index.incidents import WAYS
 from streams.index.instants import parse_instant
-from streams.operate.market_views import connect, read_markets, read_shifts
+from streams.operate.market_views import connect, read_markets
 from streams.reader import DEFAULT_PREFIX
 from streams.settings import load_settings
 
@@ -32,8 +33,8 @@ JUMP, JUMP_AFTER_S, JUMP_S = "kids_baby", 400, 300
 OUTAGE_AFTER_S, OUTAGE_S = 410, 220
 """Over before five minutes could hold less than a fifth."""
 PLANTED = {
-    "PK": (("category", JUMP), 1, JUMP_AFTER_S),
-    "BD": (("market", "all"), -1, OUTAGE_AFTER_S),
+    "PK": (("category", JUMP), "up", JUMP_AFTER_S),
+    "BD": (("market", "all"), "down", OUTAGE_AFTER_S),
 }
 """Market -> dimension and member, direction, when."""
 GRAFANA = "https://grafana.example"
@@ -65,15 +66,27 @@ class Run:
             json.loads((self.index.directory / "pids" / f"{name}.pid").read_text())["pid"]
         )
 
-    def shifts(self, market):
+    def views(self):
+        """Markets as Redis has them; none while it does not answer."""
         with contextlib.suppress(RedisError), connect(self.settings.redis) as client:
-            return read_shifts(client, [market], DEFAULT_PREFIX)[market]
+            return read_markets(client, now_ms(), None, DEFAULT_PREFIX)
         return []
 
-    def shift(self, market, dimension, member):
-        for shift in self.shifts(market):
-            if (shift.dimension, shift.member) == (dimension, member):
-                return shift
+    def incidents(self, market):
+        """Open incidents of a market, in Redis."""
+        return [
+            incident
+            for view in self.views()
+            if view.market == market
+            for incident in view.incidents
+            if incident.over is None
+        ]
+
+    def incident(self, market, *series):
+        """The open incident that a series leads; None without one."""
+        for each in self.incidents(market):
+            if (each.dimension, each.member) == series:
+                return each
         return None
 
     def notifications(self):
@@ -87,15 +100,16 @@ class Run:
             if each["groupLabels"].get("market") == market and each["status"] == status
         ]
 
-    def on_the_board(self, market):
-        """Active shifts in the first state that the board's stream sends of a market."""
+    def on_the_board(self, market, incident):
+        """The card of an incident in the first state that the board's stream sends of a market."""
         with urllib.request.urlopen(
             f"{self.index.where['board']}events?market={market}", timeout=30
         ) as sent:
             for line in sent:
                 if line.startswith(b"data: ") and "windows" in (page := json.loads(line[6:])):
-                    return page.get("shifts", [])
-        return []
+                    cards = page["incidents"].get("open", [])
+                    return next((card for card in cards if card["id"] == incident), None)
+        return None
 
     def panels_showing(self, market):
         """How many queries of panels about shifts have data."""
@@ -133,17 +147,15 @@ def run(tmp_path_factory, cache_dir):
 
 def demand_indices(run):
     """(market, field) -> demand index of the whole market, as Redis has it."""
-    with contextlib.suppress(RedisError), connect(run.settings.redis) as client:
-        return {
-            (view.market, value.field): value.value
-            for view in read_markets(client, now_ms(), None, DEFAULT_PREFIX)
-            if view.snapshot is not None
-            for value in view.snapshot.values
-            if value.field.startswith("demand_index_orders:market:all:")
-            and value.window in ("1m", "5m")
-            and value.status == "ok"
-        }
-    return {}
+    return {
+        (view.market, value.field): value.value
+        for view in run.views()
+        if view.snapshot is not None
+        for value in view.snapshot.values
+        if value.field.startswith("demand_index_orders:market:all:")
+        and value.window in ("1m", "5m")
+        and value.status == "ok"
+    }
 
 
 def expect_silence(run, what):
@@ -178,34 +190,32 @@ def test_a_rebalance_a_killed_worker_and_a_restarted_redis_notify_nobody(run):
     }
     assert all(80 <= value <= 120 for each in seen.values() for value in each)
     expect_silence(run, "disturbed")
-    assert run.shifts("PK") == run.shifts("BD") == []
+    assert run.incidents("PK") == run.incidents("BD") == []
 
 
 def test_the_outage_and_the_jump_are_found_and_shown(run):
     missing = dict(PLANTED)
 
     def one_is_found():
-        for market, ((dimension, member), *_) in missing.items():
-            if (shift := run.shift(market, dimension, member)) is not None:
-                return market, shift
+        for market, (series, *_) in missing.items():
+            if (incident := run.incident(market, *series)) is not None:
+                return market, incident
         return None
 
     while missing:
-        market, shift = until(one_is_found, f"not found: {missing}")
-        (dimension, member), direction, after_s = missing.pop(market)
+        market, incident = until(one_is_found, f"not found: {missing}")
+        series, direction, after_s = missing.pop(market)
         since_s = (now_ms() - run.started_ms) / 1000 - after_s
-        print(f"{market} {dimension} {member}: in Redis {since_s:.0f} s after it was planted")  # noqa: T201 - figures
-        assert shift.direction == direction
-        off_s = (parse_instant(shift.start) - run.started_ms) / 1000 - after_s
+        print(f"{market} {series}: in Redis {since_s:.0f} s after it was planted")  # noqa: T201 - figures
+        assert incident.direction == direction
+        off_s = (parse_instant(incident.began) - run.started_ms) / 1000 - after_s
         assert abs(off_s) < START_OFF_S
         shown = until(
-            lambda market=market, member=member: [
-                one for one in run.on_the_board(market) if one["member"] == member
-            ],
+            lambda market=market, name=incident.id: run.on_the_board(market, name),
             "not on the board",
         )
-        assert shown[0]["direction"] == direction
-        assert shown[0]["command"].startswith(f"ecindex expect {market} ")
+        assert WAYS[shown["direction"]] == direction
+        assert shown["command"] == f"ecindex answer {incident.id} expected"
         until(lambda market=market: run.panels_showing(market) >= PANELS, "no panel")
 
 
@@ -216,11 +226,14 @@ def test_the_outage_and_the_jump_are_found_and_shown(run):
         ("BD", {"alertname": "EcindexMarketOutage", "dimension": "market", "member": "all"}),
     ],
 )
-def test_each_is_one_notification_with_labels_and_a_runbook_and_clears(run, market, labels):
-    until(lambda: run.notifications_of(market, "resolved"), f"{market} is not cleared")
+def test_each_is_one_notification_with_labels_and_a_runbook(run, market, labels):
+    until(lambda: run.notifications_of(market, "firing"), f"{market} notifies nobody")
     (notification,) = run.notifications_of(market, "firing")
     (alert,) = notification["alerts"]
-    assert alert["labels"] == labels | {"market": market, "severity": "page"}
+    series, direction, _ = PLANTED[market]
+    incident = run.incident(market, *series).id
+    labels |= {"market": market, "direction": direction, "incident": incident}
+    assert alert["labels"] == labels | {"severity": "page"}
     assert notification["receiver"] == "page"
     anchor = alert["annotations"]["runbook_url"].partition("#")[2]
     titles = re.findall(r"^#+ (.+)$", RUNBOOK.read_text(), re.MULTILINE)
@@ -236,12 +249,18 @@ def test_each_is_one_notification_with_labels_and_a_runbook_and_clears(run, mark
     assert asked["var-market"] == market
     began_s = int(asked["from"]) / 1000 + 3_600
     assert abs(began_s - run.started_ms / 1000 - PLANTED[market][2]) < START_OFF_S
+    assert said["page_url"].endswith(f"/?market={market}&incident={incident}")
     with urllib.request.urlopen(said["page_url"], timeout=30) as page:
         assert page.status == 200
     assert said["description"]
 
 
-def test_nothing_else_was_notified_and_all_is_clear(run):
+def test_each_clears_and_nothing_else_was_notified(run):
+    for market in PLANTED:
+        until(
+            lambda market=market: run.notifications_of(market, "resolved"),
+            f"{market} is not cleared",
+        )
     assert {each["groupLabels"].get("market") for each in run.notifications()} == {"PK", "BD"}
     assert len(run.notifications()) == 4
-    assert run.shifts("PK") == run.shifts("BD") == []
+    assert run.incidents("PK") == run.incidents("BD") == []

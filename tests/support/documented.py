@@ -68,6 +68,7 @@ def filled_in(command, work):
         "NAME=VALUE": "retention.ms=-1",
         "PARTITION": "0",
         "REASON": "schema",
+        "RECEIVER": "slack",
         "FILE": str(work / "seed.csv"),
         "DIR": str(work / "DIR"),
         "...": rfc3339(at_ms),

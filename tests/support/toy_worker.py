@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import json
 import logging
+import os
 import sys
 import time
 from dataclasses import dataclass
@@ -122,6 +123,7 @@ class Toy:
     async def fold(self, chunk: Chunk) -> None:
         if self.args.stuck:
             await asyncio.to_thread(lambda: None)
+            self.say("stuck", {})
             while True:  # a fold that never returns; the loop never runs again
                 sum(range(1000))
         if self.args.slow_ms:
@@ -213,7 +215,8 @@ class Toy:
                 self.app.intake.resume(sp)
 
     def say(self, what: str, content: object) -> None:
-        line = json.dumps({"at": monotonic_ms(), "what": what, "content": content})
+        report = {"at": monotonic_ms(), "pid": os.getpid(), "what": what, "content": content}
+        line = json.dumps(report)
         with (Path(self.args.dir) / "status.jsonl").open("a") as out:
             out.write(line + "\n")
 

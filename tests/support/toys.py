@@ -50,12 +50,16 @@ class Toys:
         self.children[worker] = child
         return child
 
-    def reports(self, worker, what="status"):
-        """Reports that a worker wrote about itself, oldest first."""
+    def reports(self, worker, what="status", pid=None):
+        """Reports that a worker wrote about itself, oldest first. ``pid``: those of one life."""
         path = self.directory / worker / "status.jsonl"
         lines = path.read_text().splitlines() if path.exists() else []
         reports = [json.loads(line) for line in lines if line.endswith("}")]
-        return [report["content"] for report in reports if report["what"] == what]
+        return [
+            report["content"]
+            for report in reports
+            if report["what"] == what and pid in (None, report["pid"])
+        ]
 
     async def produce(self, count, *, per_s=0, first=0):
         async with AIOKafkaProducer(
