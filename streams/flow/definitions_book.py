@@ -156,16 +156,18 @@ class DefinitionsBook:
             return None
         version = version_of_offset(offset)
         if self._is_other:
-            return self._refuse(
+            self._refuse(
                 market,
                 version,
                 "the topic was deleted and created again, and its versions begin anew; the version in "
                 f"force stays {market.version}",
             )
+            return None
         try:
             record = decode_definitions(key, value)
         except DefinitionsError as error:
-            return self._refuse(market, version, str(error))
+            self._refuse(market, version, str(error))
+            return None
         change = DefinitionsChange(version, record.base, record.by, record.reason, stamp_ms, key)
         return record if market.apply_record(record, change) else None
 
