@@ -154,3 +154,25 @@ def document_history(
         return
     for line in history_lines(market, lines):
         typer.echo(line)
+
+
+@definitions_app.command("propose")
+def propose_aliases(
+    market: Code,
+    bootstrap: Bootstrap = None,
+    config: ConfigFile = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """List the largest labels that no member has, each with the member that it is written like."""
+    from streams.operate.definition_lines import proposed_lines
+    from streams.operate.proposing import propose_labels
+
+    with reported():
+        settings = settings_of(config, kafka__bootstrap_servers=bootstrap)
+        labels = run(propose_labels(settings, market))
+    if as_json:
+        echo_json([each._asdict() for each in labels])
+        return
+    for line in proposed_lines(market, labels):
+        typer.echo(line)

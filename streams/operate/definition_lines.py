@@ -1,4 +1,4 @@
-"""What ``definitions diff`` and ``definitions history`` print."""
+"""What ``definitions diff``, ``history`` and ``propose`` print."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from streams.index.definition_changes import APPEARS, RENAMED, VANISHES, MemberChange
 from streams.index.shown_text import one_line
 from streams.operate.definitions import DefinitionsDiff, HistoryLine
+from streams.operate.proposing import ProposedLabel
 
 _SHOWN_MAX = 200
 
@@ -55,6 +56,17 @@ def history_lines(code: str, lines: Iterable[HistoryLine]) -> Iterator[str]:
             yield f"{code} {each.version}  {each.state}  upon {each.base}, {each.at}, {by}: {reason}"
     if none:
         yield f"{code}: the methodology's definitions, version 0"
+
+
+def proposed_lines(code: str, labels: Iterable[ProposedLabel]) -> Iterator[str]:
+    """Yield a line for each label that no member has, the largest first."""
+    none = True
+    for each in labels:
+        none = False
+        likely = f"  like {shown(each.member)} ({each.likeness} %)" if each.member else ""
+        yield f"{code} {each.dimension}  {each.orders:,} orders  {shown(each.label)!r}{likely}"
+    if none:
+        yield f"{code}: every label of the last days has a member"
 
 
 def shown(text: str) -> str:
