@@ -345,6 +345,11 @@ SWITCHES = [
         patch.object(merged.Merged, "contains", _contains_any),
     ),
     Switch(
+        "labels of an hour do not name their rows",
+        "exactness rule 6",
+        patch.object(merged.Merged, "lacks_labels", lambda *_: False),
+    ),
+    Switch(
         "tombstones before the merged record", "exactness rule 6, sequence V6", "tombstone_early"
     ),
     Switch(
