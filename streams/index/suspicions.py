@@ -87,7 +87,7 @@ def surprise(observed: int, expected: float, size: float = BURST_SIZE) -> float:
     """Nats by which a count differs from its expectation: Chernoff's bound of a negative binomial.
 
     >>> round(surprise(0, 84.0), 1), round(surprise(84, 84.0), 1), round(surprise(100, 16.7), 1)
-    (14.4, 0.0, 13.5)
+    (14.4, 0.0, 13.4)
     """
     if expected <= 0:
         return 0.0
