@@ -112,15 +112,16 @@ def incidents_of(
     ``sent``: the HASH ``:sent``, when people were told.
     """
     found, known_sent = read_incidents(incidents), read_sent(sent or {})
+    suspected = read_suspicions(suspicions)
     going = [each for each in found if each.over is None]
     past = [each for each in found if each.over is not None][:INCIDENTS_MAX]
     return IncidentsOfMarket(
         open=[
-            _shown(each, naming, known_sent.get(each.id))
+            _shown(each, naming, known_sent.get(each.id), suspected)
             for each in sorted(going, key=weight_of, reverse=True)
         ],
         past=[_shown(each, naming, known_sent.get(each.id)) for each in past],
-        suspicions=[_suspicion(each, naming) for each in read_suspicions(suspicions)],
+        suspicions=[_suspicion(each, naming) for each in suspected],
     )
 
 
@@ -172,9 +173,12 @@ def _undone(
 
 
 def _shown(
-    incident: PublishedIncident, naming: MarketNaming, sent: PublishedSent | None
+    incident: PublishedIncident,
+    naming: MarketNaming,
+    sent: PublishedSent | None,
+    suspected: Sequence[PublishedSuspicion] = (),
 ) -> ShownIncident:
-    words = say_incident(incident, naming)
+    words = say_incident(incident, naming, suspected)
     return ShownIncident(
         id=incident.id,
         state=incident.state,

@@ -28,8 +28,6 @@ from streams.shops.simulate_run import Span, open_shops, simulate
 BACKFILL_MS = 360_000
 """Length of the backfill. At least two whole minutes of it are final when the market becomes live: the
 detectors judge by these whether they may step by panes. It covers the windows of up to five minutes."""
-OPEN_MS = 600_000
-"""How long the shops were open before the backfill, so that cash on delivery comes in from the start."""
 LIVE_DEADLINE_MS = 180_000
 MARKETS_SHOWN = 2
 WAITING_POLL_S = 0.1
@@ -55,7 +53,7 @@ class DemoShow:
         for_s = options.for_s
         self._duration_ms = None if for_s is None else round(for_s * 1000)
         self._plan = make_plan(profile, options.markets, self._start_ms, self._duration_ms)
-        self._span = Span(self._start_ms, BACKFILL_MS, open_ms=OPEN_MS)
+        self._span = Span(self._start_ms, BACKFILL_MS)
         self._floor = open_shops(profile, options.shops(profile, self._plan), self._span)
         self._index = index
         self._settings = index.settings

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -13,14 +13,17 @@ from streams.index.demand import SCALE
 from streams.index.incidents import Incident
 from streams.index.indices import MARKET
 from streams.index.measured import ExpectedRow
+from streams.index.noise import Noise
 from streams.index.panes import HOUR_MS, MINUTE_MS
 from streams.index.partials import Row
 from streams.index.suspicions import (
+    BURST_SIZE,
     EVIDENCE_MIN,
     SpanCount,
     Suspicion,
     SuspicionMemory,
     foremost,
+    size_of,
     surprise,
     suspect,
 )
@@ -44,6 +47,7 @@ class _Span(NamedTuple):
     length_ms: int
     row: Row
     expected: Row
+    noise: Mapping[int, Noise]
 
 
 class MarketSuspicions:
@@ -103,13 +107,11 @@ class MarketSuspicions:
         series = status.series
         name = series.dimension, series.member
         at = series.column
-        counts = [
-            SpanCount(span.length_ms, span.row[at], span.expected[at] / SCALE)
-            for span in spans
-            if not status.warming
-        ]
+        counts = [_count(span, at) for span in spans if not status.warming]
         limit = self._memory.limit(name, until_ms)
-        nats = max((surprise(each.observed, each.expected) for each in counts), default=0.0)
+        nats = max(
+            (surprise(each.observed, each.expected, each.size) for each in counts), default=0.0
+        )
         self._memory.note(name, nats, until_ms, shifted=status.shift is not None)
         if status.shift is not None:
             return None
@@ -145,8 +147,14 @@ class MarketSuspicions:
             expectation = self._expectation.of_span(since_ms, until_ms)
             if expectation is not None:
                 row = self._ledger.window_sum(since_ms, until_ms)
-                found.append(_Span(until_ms - since_ms, row, expectation.row))
+                found.append(_Span(until_ms - since_ms, row, expectation.row, expectation.noise))
         return found
+
+
+def _count(span: _Span, column: int) -> SpanCount:
+    noise = span.noise.get(column)
+    size = BURST_SIZE if noise is None else size_of(span.length_ms, noise.watched)
+    return SpanCount(span.length_ms, span.row[column], span.expected[column] / SCALE, size)
 
 
 def _may_page(status: SeriesStatus) -> bool:

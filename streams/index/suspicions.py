@@ -15,7 +15,7 @@ from typing import NamedTuple
 import msgspec
 
 from streams.index.indices import MARKET
-from streams.index.panes import HOUR_MS
+from streams.index.panes import HOUR_MS, MINUTE_MS
 from streams.index.shift_ratio import strength
 
 EVIDENCE_MIN = 0.05
@@ -23,9 +23,11 @@ EVIDENCE_MIN = 0.05
 falsely about once in this part of the budget: once in a day and a half of 30 days."""
 FACT_NATS = 12.0
 """Surprise from which the last seconds are a plain fact: a probability of about 6 in a million."""
-BURST_SIZE = 5.0
-"""Size of the negative binomial that the last seconds are compared with: the burstiest that the budget
-is stated for. A count of a mean m has the variance m + m * m / BURST_SIZE."""
+BURST_SIZE, REGULAR_SIZE = 5.0, 50.0
+"""Sizes of the negative binomial that spans are compared with: the burstiest and the most regular that
+the budget is stated for. A count of a mean m has the variance m + m * m / size."""
+REGULAR_FROM_MS = 2 * MINUTE_MS
+"""Shorter spans are taken for as bursty as BURST_SIZE: no hour shows that a shop delivers in lumps."""
 STILL = 0.5
 """A series is suspected until it surprises by less than this part of what it takes."""
 VAIN_AFTER = 3
@@ -37,11 +39,12 @@ SUSPICIONS_MAX = 5
 
 
 class SpanCount(NamedTuple):
-    """What a series counted in the last ``length_ms``, and what was expected."""
+    """What a series counted in the last ``length_ms``, what was expected, and how bursty it may be."""
 
     length_ms: int
     observed: int
     expected: float
+    size: float = BURST_SIZE
 
 
 class Suspicion(msgspec.Struct, frozen=True):
@@ -65,18 +68,33 @@ class Suspicion(msgspec.Struct, frozen=True):
         return self.expected * 60_000 / (self.until_ms - self.since_ms)
 
 
-def surprise(observed: int, expected: float) -> float:
+def size_of(length_ms: int, noise: float) -> float:
+    """Size of a span's count. ``noise``: s^2, the relative variance of the series' hours (index/noise).
+
+    Bursts average out, so what an hour varies says how much a part of it can: at most as many times as
+    much as there are parts.
+
+    >>> size_of(300_000, 0.2 / 60), size_of(300_000, 0.00001), size_of(10_000, 0.00001)
+    (25.0, 50.0, 5.0)
+    """
+    if length_ms < REGULAR_FROM_MS:
+        return BURST_SIZE
+    variance = noise * HOUR_MS / length_ms
+    return max(BURST_SIZE, 1 / max(variance, 1 / REGULAR_SIZE))
+
+
+def surprise(observed: int, expected: float, size: float = BURST_SIZE) -> float:
     """Nats by which a count differs from its expectation: Chernoff's bound of a negative binomial.
 
     >>> round(surprise(0, 84.0), 1), round(surprise(84, 84.0), 1), round(surprise(100, 16.7), 1)
-    (14.4, 0.0, 13.5)
+    (14.4, 0.0, 13.4)
     """
     if expected <= 0:
         return 0.0
-    tail = BURST_SIZE * math.log((BURST_SIZE + expected) / (BURST_SIZE + observed))
+    tail = size * math.log((size + expected) / (size + observed))
     if observed == 0:
         return tail
-    odds = observed * (BURST_SIZE + expected) / (expected * (BURST_SIZE + observed))
+    odds = observed * (size + expected) / (expected * (size + observed))
     return observed * math.log(odds) + tail
 
 
@@ -125,7 +143,7 @@ def suspect(
 
     ``spans``: the last seconds and minutes, the shortest first. ``limit``: surprise that is a fact.
     """
-    nats = [surprise(span.observed, span.expected) for span in spans]
+    nats = [surprise(span.observed, span.expected, span.size) for span in spans]
     fact = max(nats, default=0.0) >= limit
     if not spans or not (fact or evidence_ratio >= EVIDENCE_MIN):
         return None

@@ -28,9 +28,11 @@ from streams.local.supervisor import Supervisor, stop_all
 from streams.settings import (
     Settings,
     as_toml,
+    environment_of_page,
     environment_without_settings,
     load_methodology,
     local_settings,
+    loopback_port,
 )
 from streams.worker import names
 
@@ -194,9 +196,22 @@ class LocalIndex:
         wanted = self._options.workers
         # Ports are kept over restarts: Prometheus finds its workers again, and a browser tab the board.
         self._metrics_ports = self._kept_ports("metrics-ports.json", wanted)
-        self._board_port = self._given.board.port or self._kept_ports("board-port.json", 1)[0]
+        self._board_port = self.choose_page_port()
         self._launch_clients()
         self._monitoring.launch(self._metrics_ports)
+
+    def choose_page_port(self) -> int:
+        """Port of the page: as set, or as ``links.board`` names it on this machine, or one kept here."""
+        if self._given.board.port:
+            return self._given.board.port
+        linked = loopback_port(self._given.links.board)
+        if linked is not None:
+            if ports.is_free(linked) and ports.claim(linked):
+                return linked
+            self._tell(
+                f"warning: links.board names port {linked}, which is not free: the page gets another"
+            )
+        return self._kept_ports("board-port.json", 1)[0]
 
     def _kept_ports(self, name: str, count: int) -> tuple[int, ...]:
         file = self.directory / name
@@ -288,10 +303,13 @@ class LocalIndex:
             process.start()
             self._workers.append(process)
             self._worker_keeper.keep(partial(_same, process), process.start)
-        self._board = self._command("board", "board", "--port", str(self._board_port))
+        page = environment_of_page(self._given)
+        self._board = self._command("board", "board", "--port", str(self._board_port), env=page)
         self._board.start()
 
-    def _command(self, name: str, command: str, *options: str) -> ChildProcess:
+    def _command(
+        self, name: str, command: str, *options: str, env: dict[str, str] | None = None
+    ) -> ChildProcess:
         """Make a child that runs one of our own commands with the settings of this index."""
         # -P: a directory `streams` in the user's working directory must not be taken for this package.
         argv = [sys.executable, "-P", "-m", "streams.cli", command]
@@ -299,7 +317,7 @@ class LocalIndex:
             name,
             [*argv, "--config", str(self.settings_file), *options],
             self.logs / f"{name}.log",
-            env=environment_without_settings(),
+            env=environment_without_settings() if env is None else env,
             pid_file=self.directory / "pids" / f"{name}.pid",
         )
 

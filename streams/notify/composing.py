@@ -256,7 +256,7 @@ def _described(
     notice: Notice, incident: PublishedIncident, now: MarketNow, now_ms: int, naming: MarketNaming
 ) -> Notice:
     """Say of an incident what the page says of it. Its sentences name their subject; so do facts."""
-    words = say_incident(incident, naming)
+    words = say_incident(incident, naming, now.suspicions)
     as_of = f" ({_as_of(now, now_ms)})" if incident.over is None else ""
     return msgspec.structs.replace(
         notice,

@@ -19,6 +19,7 @@ from streams.publish.hash_texts import hash_texts
 from streams.publish.incident_records import PublishedIncident, read_incidents
 from streams.publish.keys import market_keys
 from streams.publish.redis_clients import REDIS_ERRORS, async_client, close_client, in_words, renew
+from streams.publish.suspicion_records import PublishedSuspicion, read_suspicions
 from streams.settings import RedisSettings
 
 READ_S = 2.0
@@ -62,6 +63,7 @@ class MarketNow(msgspec.Struct, frozen=True):
     """By series and window."""
     incidents: list[PublishedIncident] = []
     """Open ones first."""
+    suspicions: list[PublishedSuspicion] = []
     unknown: str = ""
 
 
@@ -85,6 +87,7 @@ class MarketNowReader:
                 snapshot = await self._redis.get(keys.snapshot)
                 shifts = await self._redis.hgetall(keys.shifts)
                 incidents = await self._redis.hgetall(keys.incidents)
+                suspicions = await self._redis.hgetall(keys.suspicions)
         except REDIS_ERRORS as error:
             await renew(self._redis, error)
             return MarketNow(unknown=f"Redis does not answer ({in_words(error)})")
@@ -93,7 +96,7 @@ class MarketNowReader:
         if snapshot is None:
             return MarketNow(unknown="nothing is published of the market")
         try:
-            return market_now(snapshot, shifts, incidents)
+            return market_now(snapshot, shifts, incidents, suspicions)
         except msgspec.DecodeError as error:
             return MarketNow(unknown=f"what Redis holds is not what is published ({error})")
 
@@ -103,7 +106,10 @@ class MarketNowReader:
 
 
 def market_now(
-    snapshot: bytes, shifts: dict[bytes, bytes], incidents: dict[bytes, bytes]
+    snapshot: bytes,
+    shifts: dict[bytes, bytes],
+    incidents: dict[bytes, bytes],
+    suspicions: dict[bytes, bytes],
 ) -> MarketNow:
     """Put together what Redis holds of a market. Raises msgspec.DecodeError.
 
@@ -125,4 +131,5 @@ def market_now(
         except msgspec.DecodeError:
             continue
     published = read_incidents(hash_texts(incidents))
-    return MarketNow(parse_instant(decoded.as_of) or 0, found, counts, published)
+    suspected = read_suspicions(hash_texts(suspicions))
+    return MarketNow(parse_instant(decoded.as_of) or 0, found, counts, published, suspected)

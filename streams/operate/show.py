@@ -163,7 +163,7 @@ def _wrong(view: MarketView, currency: str) -> list[Text]:
     going = sorted(open_ones, key=weight_of, reverse=True)
     lines = []
     for incident in going[:_INCIDENTS_MAX]:
-        words = say_incident(incident, naming)
+        words = say_incident(incident, naming, view.suspicions)
         lines.append(Text.assemble((f"{words.headline}. ", "bold magenta"), words.now))
         rest = [words.size, words.missed, words.affected, *say_answers(incident, naming)]
         lines.append(Text(" ".join(filter(None, rest))))

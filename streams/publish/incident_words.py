@@ -6,6 +6,7 @@ its last minutes: a message that says "is up" of what has ended misleads whoever
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
@@ -87,8 +88,12 @@ def naming_of(code: str, market: Market | None) -> MarketNaming:
     return MarketNaming(market.name, market.currency, market.time_zone)
 
 
-def say_incident(incident: PublishedIncident, naming: MarketNaming) -> IncidentWords:
-    """Return what there is to say of an incident."""
+def say_incident(
+    incident: PublishedIncident,
+    naming: MarketNaming,
+    suspected: Iterable[PublishedSuspicion] = (),
+) -> IncidentWords:
+    """Return what there is to say of an incident. ``suspected``: what is suspected of its market."""
     what = _what(incident)
     return IncidentWords(
         headline=f"{series_name(incident.dimension, incident.member, naming.name)}: {what}",
@@ -96,7 +101,7 @@ def say_incident(incident: PublishedIncident, naming: MarketNaming) -> IncidentW
         now=_now(incident, naming),
         size=_since_start(incident, naming),
         missed=_missed(incident, naming),
-        affected=_affected(incident),
+        affected=_affected(incident, suspected),
         evidence=say_evidence(incident.evidence),
     )
 
@@ -415,7 +420,7 @@ def _missed(incident: PublishedIncident, naming: MarketNaming) -> str:
     return f"{text}; {naming.currency or 'minor units'} {amount} ({least} to {most})."
 
 
-def _affected(incident: PublishedIncident) -> str:
+def _affected(incident: PublishedIncident, suspected: Iterable[PublishedSuspicion]) -> str:
     if incident.state == "withdrawn":
         return ""
     own = (incident.dimension, incident.member)
@@ -427,10 +432,16 @@ def _affected(incident: PublishedIncident) -> str:
         for shift in incident.shifts
         if (shift.dimension, shift.member) != own and not shift.withdrawn and not _is_good(shift)
     ]
-    if not others:
-        return "Nothing else is shifted." if incident.over is None else ""
-    shifted = _listed("Shifted too", [name for back, name in others if not back])
-    return " ".join(filter(None, (shifted, _listed("Back", [n for back, n in others if back]))))
+    if incident.over is not None:
+        suspected = ()
+    suspects = [_name_of(each) for each in suspected if (each.dimension, each.member) != own]
+    sentences = (
+        _listed("Shifted too", [name for back, name in others if not back]),
+        _listed("Back", [name for back, name in others if back]),
+        "" if others or incident.over is not None else "No other shift is confirmed.",
+        _listed("Suspected", suspects),
+    )
+    return " ".join(filter(None, sentences))
 
 
 def _is_good(shift: ShiftOfIncident) -> bool:
@@ -438,7 +449,7 @@ def _is_good(shift: ShiftOfIncident) -> bool:
     return shift.dimension == PAYMENT_FAILURE and shift.direction == "down"
 
 
-def _name_of(shift: ShiftOfIncident) -> str:
+def _name_of(shift: ShiftOfIncident | PublishedSuspicion) -> str:
     if shift.dimension == PAYMENT_FAILURE:
         return f"{label(shift.member)} ({counted(shift.dimension)})"
     return _short_name(shift.dimension, shift.member, "the whole market")

@@ -37,7 +37,13 @@ from streams.settings.model import (
     default_config,
 )
 from streams.settings.running import ADDRESSES, announced, elsewhere
-from streams.settings.writing import as_toml, environment_without_settings, local_settings
+from streams.settings.writing import (
+    as_toml,
+    environment_of_page,
+    environment_without_settings,
+    local_settings,
+    loopback_port,
+)
 
 __all__ = [
     "ADDRESSES",
@@ -60,11 +66,13 @@ __all__ = [
     "default_config",
     "describe",
     "elsewhere",
+    "environment_of_page",
     "environment_without_settings",
     "example",
     "load_methodology",
     "load_settings",
     "local_settings",
+    "loopback_port",
     "or_example",
     "or_kept",
     "require_markets",

@@ -11,10 +11,11 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, SecretStr
 
-from streams.settings.loading import ENV_PREFIX
+from streams.settings.loading import ENV_DELIMITER, ENV_PREFIX
 from streams.settings.model import (
     KafkaSettings,
     LinksSettings,
@@ -44,17 +45,19 @@ def local_settings(
 ) -> Settings:
     """Adapt settings to local servers on loopback: their addresses, no credentials.
 
-    ``board``: the local page, which is linked to unless the settings name another.
+    ``board``: the local page, which is linked to unless the settings name another. Of `notify` it keeps
+    where to listen, and nobody who is told: what runs on one machine wakes no one by itself.
     """
+    page, notify = settings.board, settings.notify
     links = settings.links.model_dump()
     tuning = {name: getattr(settings.kafka, name) for name in _TUNING}
     return settings.model_copy(
         update={
             "kafka": KafkaSettings(bootstrap_servers=bootstrap, **tuning),
             "redis": RedisSettings(url=redis_url, prefix=settings.redis.prefix),
-            "metrics": ServerSettings(),
-            "board": ServerSettings(),
-            "notify": NotifySettings(),
+            "metrics": ServerSettings(hosts=settings.metrics.hosts),
+            "board": ServerSettings(port=page.port, hosts=page.hosts),
+            "notify": NotifySettings(host=notify.host, port=notify.port, hosts=notify.hosts),
             "links": LinksSettings(**{**links, "board": links["board"] or board}),
             "data_dir": data_dir,
             "methodology": settings.methodology.absolute(),
@@ -83,6 +86,30 @@ def environment_without_settings() -> dict[str, str]:
         for name, value in os.environ.items()  # noqa: TID251 - settings read the environment
         if not name.upper().startswith(ENV_PREFIX)
     }
+
+
+def environment_of_page(settings: Settings) -> dict[str, str]:
+    """The environment of a local page: without settings, but for the secret that no file has."""
+    secret = settings.answers.revealed_secret()
+    own = {} if secret is None else {f"{ENV_PREFIX}ANSWERS{ENV_DELIMITER}PAGERDUTY_SECRET": secret}
+    return environment_without_settings() | own
+
+
+def loopback_port(address: str | None) -> int | None:
+    """Port of an address on this machine; None: it is on another one, or behind something there.
+
+    >>> loopback_port("http://127.0.0.1:18980"), loopback_port("http://localhost:80/shop")
+    (18980, None)
+    >>> loopback_port("https://index.example:443"), loopback_port("http://127.0.0.1:99999")
+    (None, None)
+    """
+    found = urlsplit(address or "")
+    if found.scheme != "http" or found.hostname not in ("127.0.0.1", "localhost"):
+        return None
+    try:
+        return found.port if found.path in ("", "/") else None
+    except ValueError:  # no port has this number
+        return None
 
 
 def _lines(section: BaseModel) -> Iterator[str]:

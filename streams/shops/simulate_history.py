@@ -61,6 +61,14 @@ class SimulatedSeed(NamedTuple):
     hours: Hours
 
 
+class _Delivery(NamedTuple):
+    """Time from an order to its delivery, in hours and ms, and the share of the orders that it takes."""
+
+    hours: int
+    ms: int
+    share: float
+
+
 class Moments(NamedTuple):
     """Mean and mean square of a quantity in one order or one line."""
 
@@ -75,15 +83,20 @@ def simulated_seeds(
 
     ``options`` must come from ``options.checked(profile)``.
     """
-    cohorts = cohorts_of(profile, options.lag_scale, block_length_ms(options.rate_per_s))
+    block_ms = block_length_ms(options.rate_per_s)
+    cohorts = cohorts_of(profile, options.lag_scale, block_ms)
+    deliveries = _deliveries(cohorts, block_ms)
+    earlier = max((each.hours + 1 for each in deliveries), default=0)
+    open_hours = Hours(hours.start_ms - earlier * HOUR_MS, hours.end_ms)
     name = _name(profile, options, hours)
     seeds: dict[str, SimulatedSeed] = {}
     for code in options.markets:
-        expected = _expected(profile, options, code, hours)
+        expected = _expected(profile, options, code, open_hours)
         expected *= orders_per_ms(profile, options, code, cohorts)
         random = np.random.default_rng([options.seed, zlib.crc32(code.encode()), hours.start_ms])
+        orders = random.poisson(expected)
         drawn = _Drawn(
-            Catalogue(profile, code), random, random.poisson(expected), _delivered(cohorts)
+            Catalogue(profile, code), random, orders[earlier:], orders[:earlier], deliveries
         )
         records = seed_records(code, name, _rows(drawn, markets[code], hours), _GIVEN)
         seeds[code] = SimulatedSeed(records, _GIVEN, hours)
@@ -128,27 +141,37 @@ def _by_member(drawn: _Drawn, market: Market) -> Iterator[tuple[str, str, list[l
             yield dimension, member, counts.tolist()
 
 
-def _delivered(cohorts: Sequence[Cohort]) -> float:
-    """Share of the orders to be paid on delivery that are delivered; the others are cancelled before."""
+def _deliveries(cohorts: Sequence[Cohort], block_ms: int) -> list[_Delivery]:
+    """Deliveries of the orders that are paid on delivery; those without one are cancelled before."""
     late = [cohort for cohort in cohorts if cohort.on_delivery]
-    paid = sum(
-        cohort.share
+    total = sum(cohort.share for cohort in late)
+    return [
+        _Delivery(*divmod(each.blocks * block_ms, HOUR_MS), cohort.share / total)
         for cohort in late
-        if any(each.kind == "delivered" for each in cohort.follow_ups)
-    )
-    return paid / sum(cohort.share for cohort in late)
+        for each in cohort.follow_ups
+        if each.kind == "delivered"
+    ]
 
 
 class _Drawn:
-    """Drawn counts of one market's hours, by the profile's labels; columns as in ``MEASURES``."""
+    """Drawn counts of one market's hours, by the profile's labels; columns as in ``MEASURES``.
+
+    ``earlier``: orders of the hours before, of which deliveries are still to be paid.
+    """
 
     def __init__(
-        self, catalogue: Catalogue, random: np.random.Generator, orders: Counts, delivered: float
+        self,
+        catalogue: Catalogue,
+        random: np.random.Generator,
+        orders: Counts,
+        earlier: Counts,
+        deliveries: Sequence[_Delivery],
     ) -> None:
         self._catalogue = catalogue
         self._random = random
         self._orders = orders
-        self._delivered = delivered
+        self._earlier = earlier
+        self._deliveries = deliveries
         sizes = catalogue.line_weights
         self._sizes = sizes / sizes.sum()
         self._lines_mean = float(self._sizes @ np.arange(1, len(sizes) + 1))
@@ -187,15 +210,17 @@ class _Drawn:
     def _methods(self) -> dict[str, Counts]:
         payments = self._catalogue.payments
         names = list(payments.methods)
-        chosen = self._split(names, [method.count for method in payments.methods.values()])
+        counts = [method.count for method in payments.methods.values()]
+        chosen = self._split(names, counts)
+        earlier = dict(zip(names, self._parts(self._earlier, counts), strict=True))
         sales = self._of_order(self._sales_of_line())
         kept = 1 - payments.failed + payments.failed * payments.retried
         for name, method in payments.methods.items():
             orders = chosen[name][:, 0]
-            share, failed = (
-                (self._delivered, 0.0) if method.on_delivery else (kept, payments.failed)
-            )
-            captured = self._random.binomial(orders, share)
+            if method.on_delivery:
+                captured, failed = self._delivered(np.concatenate([earlier[name], orders])), 0.0
+            else:
+                captured, failed = self._random.binomial(orders, kept), payments.failed
             failures = self._random.binomial(orders, failed)
             amount = self._summed(captured, sales)
             chosen[name] = np.concatenate(
@@ -203,13 +228,30 @@ class _Drawn:
             )
         return chosen
 
-    def _split(self, names: Sequence[str], weights: Sequence[float]) -> dict[str, Counts]:
+    def _delivered(self, orders: Counts) -> Counts:
+        """Deliveries in each hour. ``orders``: of the earlier hours and of these."""
+        captured = np.zeros(len(self._orders), dtype=np.int64)
+        shares = [each.share for each in self._deliveries]
+        taken = self._random.multinomial(orders, [*shares, max(0.0, 1 - sum(shares))]).T
+        for each, own in zip(self._deliveries, taken, strict=False):
+            next_hour = self._random.binomial(own, each.ms / HOUR_MS)
+            first = len(self._earlier) - each.hours
+            until = first + len(captured)
+            captured += (own - next_hour)[first:until] + next_hour[first - 1 : until - 1]
+        return captured
+
+    def _parts(self, orders: Counts, weights: Sequence[float]) -> Counts:
+        """Draw how many of the orders of each hour have each of the labels: labels x hours."""
         shares = np.array(weights, dtype=np.float64)
-        parts = self._random.multinomial(self._orders, shares / shares.sum())
+        parts: Counts = self._random.multinomial(orders, shares / shares.sum()).T
+        return parts
+
+    def _split(self, names: Sequence[str], weights: Sequence[float]) -> dict[str, Counts]:
+        parts = self._parts(self._orders, weights)
         units, sales = self._of_order(self._units), self._of_order(self._sales_of_line())
         return {
             name: _table(part, self._summed(part, units, part), self._summed(part, sales))
-            for name, part in zip(names, parts.T, strict=True)
+            for name, part in zip(names, parts, strict=True)
         }
 
     def _sales_of_line(self) -> Moments:

@@ -78,6 +78,11 @@ def cohorts_of(profile: Profile, lag_scale: float, block_ms: int) -> list[Cohort
     ]
 
 
+def slowest_delivery_ms(profile: Profile, lag_scale: float) -> int:
+    """Time from an order until it is delivered at the latest."""
+    return round(max(profile.outcomes.delivered_after_h, default=0.0) * HOUR_MS * lag_scale)
+
+
 def _fates(outcomes: Outcomes) -> Iterator[tuple[float, Fate]]:
     """Yield (share of orders, their fate)."""
     delivered, cancelled = outcomes.delivered_after_h, outcomes.cancelled_after_h

@@ -17,6 +17,7 @@ from streams.records.producing import EventSender, Sent, event_sender
 from streams.settings import Settings, load_methodology, require_markets
 from streams.shops.seed_simulated import seed_simulated
 from streams.shops.simulate_history import WEEK_HOURS, Hours, simulated_seeds
+from streams.shops.simulate_market import slowest_delivery_ms
 from streams.shops.simulate_options import SECOND_MS, ShopOptions, parse_outage, parse_shift
 from streams.shops.simulate_profile import Profile
 from streams.shops.simulator import Shopfloor
@@ -29,14 +30,12 @@ class Span(NamedTuple):
     """Time span of a simulation.
 
     ``start_ms``: start of the live part; the backfill lies before it. ``for_ms``: length of the live
-    part, None: no end. ``open_ms``: how long before the first event the shops have been open; orders of
-    that time are paid when they are delivered.
+    part, None: no end.
     """
 
     start_ms: int
     backfill_ms: int = 0
     for_ms: int | None = None
-    open_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +61,14 @@ async def _nothing() -> None:
 
 
 def open_shops(profile: Profile, options: ShopOptions, span: Span) -> Shopfloor:
-    """Make the shop floor for a span. Raises SettingsError."""
+    """Make the shop floor for a span. Raises SettingsError.
+
+    The shops have been open for longer than the slowest delivery takes: cash on delivery comes in from
+    the first event on, also when a simulation follows an earlier one.
+    """
     first_ms = span.start_ms - span.backfill_ms
-    return Shopfloor(profile, options, first_ms - span.open_ms, first_ms)
+    opened_ms = first_ms - slowest_delivery_ms(profile, options.lag_scale) - HOUR_MS
+    return Shopfloor(profile, options, max(0, opened_ms), first_ms)
 
 
 async def simulate(
@@ -186,9 +190,9 @@ async def simulate_command(
 ) -> Summary:
     """Simulate from now until SIGINT, SIGTERM or the end of ``for_s``.
 
-    ``seed_weeks``: the hours of that many weeks are sent to ``ecindex.history`` first, as if the shops
-    had been open since then. Raises TopicsError, ProduceError, OperationError and SettingsError; the
-    latter also if a market of the shops is not in the methodology.
+    ``seed_weeks``: the hours of that many weeks are sent to ``ecindex.history`` first. Raises
+    TopicsError, ProduceError, OperationError and SettingsError; the latter also if a market of the
+    shops is not in the methodology.
     """
     start_ms, week_ms = clock.now_ms(), WEEK_HOURS * HOUR_MS
     if start_ms < backfill_s * SECOND_MS + seed_weeks * week_ms:
@@ -205,7 +209,7 @@ async def simulate_command(
         outages=tuple(parse_outage(text, start_ms) for text in planted.outages),
     )
     for_ms = None if for_s is None else round(for_s * SECOND_MS)
-    span = Span(start_ms, round(backfill_s * SECOND_MS), for_ms, seed_weeks * week_ms)
+    span = Span(start_ms, round(backfill_s * SECOND_MS), for_ms)
     with stop_signals() as stopping, send_progress("simulating") as progress:
         return await simulate(
             settings, open_shops(profile, options, span), span, stopping, progress

@@ -23,7 +23,6 @@ from streams.settings import load_settings
 from streams.shops.simulate_options import ShopOptions
 from streams.shops.simulate_profile import load_profile
 from streams.shops.simulate_run import Span, open_shops, simulate
-from streams.shops.simulator import Shopfloor
 
 pytestmark = pytest.mark.stack
 PROFILE = load_profile()
@@ -82,9 +81,8 @@ async def test_what_was_reported_is_in_the_log_and_is_what_the_core_says(setting
     span = Span(start, backfill_ms=20_000, for_ms=1_500)
     summary = await simulated(settings, span)
 
-    expected = Shopfloor(PROFILE, OPTIONS, start - 20_000).events_between(
-        start - 20_000, start + 1_500
-    )
+    floor = open_shops(PROFILE, OPTIONS, span)
+    expected = floor.events_between(start - 20_000, start + 1_500)
     assert summary.events == len(expected) > 500
     kinds = Counter(msgspec.json.decode(event.value)["type"] for event in expected)
     assert summary.by_type == dict(sorted(kinds.items()))
@@ -132,7 +130,7 @@ async def test_a_broker_that_stalls_costs_no_event(tmp_path, cache_dir, unique):
         await asyncio.sleep(1.5)
         local.kafka.resume()
         await running
-        floor = Shopfloor(PROFILE, OPTIONS, span.start_ms)
+        floor = open_shops(PROFILE, OPTIONS, span)
         expected = floor.events_between(span.start_ms, span.start_ms + 4_000)
         await assert_log_holds(settings, expected)
 
@@ -159,7 +157,8 @@ async def test_a_simulator_that_was_stopped_sends_what_was_due_meanwhile(setting
     output, _ = await process.communicate()
     summary = msgspec.json.decode(output.splitlines()[-1])
     start = summary["start_ms"]
-    expected = Shopfloor(PROFILE, OPTIONS, start).events_between(start, start + 4_000)
+    floor = open_shops(PROFILE, OPTIONS, Span(start))
+    expected = floor.events_between(start, start + 4_000)
     assert summary["events"] == len(expected)
     await assert_log_holds(settings, expected)
 

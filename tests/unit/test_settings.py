@@ -22,6 +22,7 @@ from streams.settings import (
     as_toml,
     default_config,
     describe,
+    environment_of_page,
     environment_without_settings,
     load_methodology,
     load_settings,
@@ -471,6 +472,35 @@ class TestHandedToAnotherProcess:
             '[links]\nboard = "https://index.example"\nrunbook = "https://wiki.example/x"\n'
         )
         assert (named.board, named.runbook) == ("https://index.example", "https://wiki.example/x")
+
+    def test_what_was_set_of_page_and_messages_is_kept_but_for_who_is_told(self, config):
+        text = (
+            '[board]\nport = 18980\nhosts = ["index.example"]\n[metrics]\nhosts = ["a.example"]\n'
+            '[notify]\nport = 19095\nhosts = ["b.example"]\nmail_server = "mail.example:25"\n'
+            'mail_from = "a@b.example"\nmail_to = ["c@d.example"]\n'
+        )
+        local = local_settings(
+            load_settings(config(text)),
+            bootstrap="127.0.0.1:1",
+            redis_url="redis://127.0.0.1:2/0",
+            data_dir=Path("/somewhere"),
+        )
+        read_back = load_settings(config(as_toml(local)))
+        assert (read_back.board.port, read_back.board.hosts) == (18_980, ("index.example",))
+        assert (read_back.notify.port, read_back.notify.hosts) == (19_095, ("b.example",))
+        assert read_back.metrics.hosts == ("a.example",)
+        assert (read_back.notify.mail_server, read_back.notify.mail_to) == (None, ())
+
+    def test_the_page_gets_the_secret_that_no_file_has(self, config, monkeypatch):
+        monkeypatch.setenv("ECINDEX_REDIS__URL", "redis://production:6379/0")
+        settings = load_settings(config('[answers]\npagerduty_secret = "of-file"\n'))
+        environment = environment_of_page(settings)
+        assert {name: value for name, value in environment.items() if "ECINDEX_" in name} == {
+            "ECINDEX_ANSWERS__PAGERDUTY_SECRET": "of-file"
+        }
+        monkeypatch.undo()
+        bare = environment_of_page(load_settings(config("")))
+        assert not [name for name in bare if name.startswith("ECINDEX_")]
 
     def test_their_environment_says_nothing_of_ours(self, monkeypatch):
         monkeypatch.setenv("ECINDEX_CONFIG", "mine.toml")

@@ -118,7 +118,14 @@ def test_a_jump_is_sized_by_its_last_minutes_and_what_is_in_excess():
     assert words.now == "Now: 402 orders in the last 5 min, 111 usual."
     assert words.missed == "In excess so far: 291 orders (240 to 345)."
     assert words.affected == "Shifted too: Sindh (region)."
-    assert said(incident(jump, measures=measures)).affected == "Nothing else is shifted."
+    alone = published_incident(incident(jump, measures=measures))
+    assert say_incident(alone, BD).affected == "No other shift is confirmed."
+    total = published_suspicion(suspicion(observed=1_936, expected=790.0))
+    own = published_suspicion(suspicion("category", "books"))
+    beside = say_incident(alone, BD, [total, own]).affected
+    assert beside == "No other shift is confirmed. Suspected: the whole market."
+    too = say_incident(published_incident(shown), BD, [total]).affected
+    assert too == "Shifted too: Sindh (region). Suspected: the whole market."
 
 
 def test_a_shift_that_has_just_begun_is_not_sized_by_what_was_before_it():

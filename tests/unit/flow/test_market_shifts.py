@@ -182,6 +182,19 @@ def test_a_stop_is_suspected_before_it_pages_and_not_any_more_once_it_is_found(f
     assert not flow.published["PK"].suspicions
 
 
+def test_a_jump_that_takes_its_time_to_page_is_suspected_meanwhile(flow):
+    """Until a day is known a series counts as bursty, whatever its hours say."""
+    end_ms = play(flow, [(1.0, QUIET)])
+    play(flow, [(4.0, 4)], end_ms)
+    last = flow.published["PK"]
+    (total, *_) = last.suspicions
+    assert (total.dimension, total.direction) == ("market", 1)
+    assert total.evidence_ratio < EVIDENCE_MIN
+    assert total.surprise >= FACT_NATS
+    assert total.observed > 1.5 * total.expected
+    assert not any(status.shift for status in last.watched)
+
+
 def flow_shifts(flow):
     return [shift for publication in flow.history for shift in publication.shifts]
 

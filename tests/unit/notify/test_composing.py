@@ -13,6 +13,7 @@ import pytest
 from support.notifications import BEGAN_MS, NOW_MS, RUNBOOK, alert, body, incident, notification
 from support.notifying import PK
 from support.operator_files import ROOT
+from support.publications import suspicion
 
 from streams.index.panes import rfc3339
 from streams.notify.alert_group import ALERTS_MAX, AlertGroupError, decode_group
@@ -24,6 +25,7 @@ from streams.notify.notice import Notice, NoticeKind
 from streams.notify.trial import trial_notice
 from streams.publish.incident_records import read_incidents
 from streams.publish.incident_words import STAYS_IN_PAGERDUTY
+from streams.publish.suspicion_records import published_suspicion
 from streams.settings import LinksSettings
 
 SHIFT = ShiftNow("down", rfc3339(BEGAN_MS), 0.0021, 0.001, 0.004, 10.0, 5_030.0, 1.4)
@@ -433,10 +435,11 @@ def test_what_redis_holds_is_read_and_what_it_cannot_mean_is_left_out():
         "phase": "live", "values": [value, value | {"window": "1h"}, value | {"index": "payments"}],
     }  # fmt: skip
     fields = {b"market:all": msgspec.json.encode(SHIFT), b"category:\xff": b"{}"}
-    now = market_now(msgspec.json.encode(snapshot), fields, {b"x": b"{}"})
-    assert now == MarketNow(
-        NOW_MS, {WHOLE: SHIFT}, {(WHOLE, "5m"): CountNow("orders", 10.0, 5030.0)}
-    )
+    total = published_suspicion(suspicion())
+    suspected = {b"market:all": msgspec.json.encode(total), b"x": b"{}"}
+    now = market_now(msgspec.json.encode(snapshot), fields, {b"x": b"{}"}, suspected)
+    counts = {(WHOLE, "5m"): CountNow("orders", 10.0, 5030.0)}
+    assert now == MarketNow(NOW_MS, {WHOLE: SHIFT}, counts, suspicions=[total])
 
 
 @pytest.mark.parametrize("market", ["PK", "shop.pk", "a-b_c"])

@@ -93,6 +93,24 @@ def test_orders_of_hours_vary_as_poisson_numbers_do():
     assert variance / mean == pytest.approx(1, abs=0.2)
 
 
+def test_cash_on_delivery_comes_in_when_the_orders_of_earlier_days_are_delivered():
+    """Seeded in the hour of the order, it paged in a quiet shop: at night it is far above its orders."""
+    options = replace(OPTIONS, rate_per_s=1_000, season="week", lag_scale=1.0)
+    rows = [
+        {(row["dimension"], row["member"]): row for row in hour["rows"]}
+        for hour in hours_of(options)
+    ]
+    orders = [row["payment_method", "cod"]["orders"] for row in rows]
+    payments = [row["payment_method", "cod"]["payments"] for row in rows]
+    kept = 1 - PROFILE.outcomes.cancelled
+    for at in range(78, len(rows)):
+        mean = kept * sum(orders[at - lag] for lag in (30, 54, 78)) / 3
+        assert abs(payments[at] - mean) <= 6 * math.sqrt(mean), at
+    first = sum(payments[:24]) / (kept * sum(orders[:24]))
+    assert first == pytest.approx(1, abs=0.1), "the shops were open before the first hour"
+    assert max(pay / order for pay, order in zip(payments, orders, strict=True)) > 2
+
+
 def test_each_dimension_that_has_one_member_an_order_sums_to_the_market():
     for hour in hours_of(OPTIONS, weeks=1):
         rows = hour["rows"]

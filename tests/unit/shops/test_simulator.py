@@ -16,6 +16,7 @@ from streams.settings import SettingsError, example
 from streams.shops.simulate_market import Curve
 from streams.shops.simulate_options import ShopOptions, parse_outage, parse_shift
 from streams.shops.simulate_profile import load_profile
+from streams.shops.simulate_run import Span, open_shops
 from streams.shops.simulator import Shopfloor
 from tests.support.methodologies import METHODOLOGY
 from tests.support.reference import Rules, unknown_labels
@@ -181,6 +182,20 @@ def test_money_moves_at_most_once_and_only_for_its_order(old_shop):
     assert max(captured.values()) == 1
     assert cod_types["payment.captured"] > 0
     assert cod_types["payment.failed"] == 0
+
+
+def test_cash_on_delivery_of_earlier_orders_comes_in_from_the_first_minute():
+    """A second simulation on an index paged every market: its cash on delivery had stopped."""
+    options = ShopOptions(rate_per_s=20, season="flat", seed=7)
+    floor = open_shops(PROFILE, options, Span(NOON))
+    records = [
+        msgspec.json.decode(each.value) for each in floor.events_between(NOON, NOON + 10 * MINUTE)
+    ]
+    placed = sum(
+        each["type"] == "order.placed" and each["payment_method"] == "cod" for each in records
+    )
+    paid = sum(each["type"] == "payment.captured" and each["method"] == "cod" for each in records)
+    assert paid / placed == pytest.approx(1 - PROFILE.outcomes.cancelled, abs=0.05)
 
 
 @pytest.mark.deep
