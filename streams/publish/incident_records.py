@@ -102,6 +102,12 @@ class PublishedAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
     factor: float | None = None
 
 
+class TakenAnswer(PublishedAnswer, frozen=True, omit_defaults=True):
+    """An answer as its giver gets it back. ``taken_back``: what was in force of this kind no longer is."""
+
+    taken_back: bool = False
+
+
 class PublishedIncident(msgspec.Struct, frozen=True):
     """One incident. ``dimension`` and ``member``: its leading series, which explains the others."""
 
@@ -213,6 +219,12 @@ def published_answer(answer: Answer) -> PublishedAnswer:
         answer.scope[1] if expected else None,
         None if answer.factor is None else answer.factor / SCALE,
     )
+
+
+def taken_answer(answer: Answer) -> TakenAnswer:
+    """Return an answer as its giver gets it back."""
+    published = msgspec.structs.asdict(published_answer(answer))
+    return TakenAnswer(**published, taken_back=answer.taken_back)
 
 
 def _shift(shift: IncidentShift) -> ShiftOfIncident:
