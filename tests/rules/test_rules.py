@@ -157,13 +157,13 @@ def test_alertmanager_routes_an_alert_to_those_who_must_know(cache_dir, labels, 
     run(*asked, f"--verify.receivers={receivers}", *labels)
 
 
-def test_a_market_hides_its_members_only_in_its_own_direction():
+def test_a_market_hides_its_members_only_in_its_own_direction_and_incident():
     """A jump of a category was told when the alert of an outage before it had ended, minutes later."""
     rules = yaml.safe_load((CONFIG / "alertmanager" / "alertmanager.yml").read_text())[
         "inhibit_rules"
     ]
     hides = [rule["equal"] for rule in rules if "EcindexDemandShift" in rule["target_matchers"][0]]
-    assert hides == [["market", "direction"]] * 2
+    assert hides == [["market", "direction", "incident"]] * 2
 
 
 def test_what_notify_cannot_tell_goes_out_without_it():
