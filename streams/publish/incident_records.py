@@ -141,6 +141,10 @@ class PublishedIncident(msgspec.Struct, frozen=True):
     """Count of the last minutes where nothing is expected of them, and ``now`` has no ratio to say."""
     earlier_verdict: PublishedAnswer | None = None
     """Verdict that holds again if ``verdict`` is taken back."""
+    worsened: str | None = None
+    """When it last became worse in kind. None: it is what it was when it was found."""
+    acknowledged_before: PublishedAnswer | None = None
+    """Acknowledgement of before ``worsened``, which holds no more."""
     v: int = VERSION
 
 
@@ -203,6 +207,9 @@ def published_incident(incident: Incident, given: GivenAnswers = NOT_ANSWERED) -
         silenced_by=given.silenced_by,
         now_counted=None if incident.over_ms else _now_counted(measures),
         earlier_verdict=given.earlier_verdict and published_answer(given.earlier_verdict),
+        worsened=rfc3339(incident.worsened_ms) if incident.worsened_ms else None,
+        acknowledged_before=given.acknowledged_before
+        and published_answer(given.acknowledged_before),
     )
 
 
