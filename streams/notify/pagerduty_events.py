@@ -130,7 +130,7 @@ class PagerDutyReceiver:
         return {"dedup_key": dedup_key(notice.incident)} | {k: v for k, v in noted.items() if v}
 
     def _must_ring_again(self, notice: Notice, kept: Mapping[str, str]) -> bool:
-        """Whether an alert that is known there is now of something worse than whoever took it on knew."""
+        """Whether an alert that is open there is now of something worse than who took it on knew."""
         if not kept or not notice.worsened or kept.get(_WORSENED, "") == notice.worsened:
             return False
         return bool(notice.acknowledged_before) or not (notice.acknowledged_by or self._hears)

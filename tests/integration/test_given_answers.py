@@ -83,8 +83,8 @@ async def test_who_starts_later_knows_what_was_answered_and_taken_back(made):
 async def test_an_acknowledgement_is_of_what_was_known_when_the_broker_has_stored_it(made):
     async with connected(made.settings.kafka) as admin, made.producer() as producer:
         at_ms = now_ms()
-        books = incident_shift("category", "books", at_ms=at_ms - MINUTE_MS)
-        total = incident_shift("market", "all", at_ms=at_ms + MINUTE_MS)
+        books = incident_shift("category", "books", at_ms=at_ms - HOUR_MS)
+        total = incident_shift("market", "all", at_ms=at_ms + HOUR_MS)
         known = incident(books)
         key, value = answer_record(Answer(known.id, ACKNOWLEDGED, "aisha", at_ms - HOUR_MS))
         stored = await producer.send_and_wait(made.settings.topics.answers, value, key=key)
