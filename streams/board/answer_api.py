@@ -31,7 +31,7 @@ from streams.index.operator_answers import Answer
 from streams.index.page_budget import PageCount
 from streams.publish.answer_requests import AnswerRequest, answer_of
 from streams.publish.http_server import read_body
-from streams.publish.incident_records import PublishedIncident, published_answer
+from streams.publish.incident_records import PublishedIncident, taken_answer
 
 ANSWER_BYTES_MAX = 16 * 1024
 """A text of 1,000 characters, each of which JSON may write in twelve bytes."""
@@ -131,7 +131,7 @@ class AnswerApi:
             taken_back=answer.taken_back,
             by=answer.by,
         )
-        return web.Response(body=_encode(published_answer(answer)), content_type="application/json")
+        return web.Response(body=_encode(taken_answer(answer)), content_type="application/json")
 
     async def _requested(self, request: web.Request) -> Answer:
         given = self._given

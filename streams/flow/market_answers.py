@@ -17,7 +17,11 @@ from streams.index.panes import of_minute
 
 
 class GivenAnswers(NamedTuple):
-    """What readers see of the answers to one incident."""
+    """What readers see of the answers to one incident.
+
+    An acknowledgement holds for what was known when it was given: once the incident has become worse in
+    kind, it is ``acknowledged_before``.
+    """
 
     acknowledged: Answer | None
     verdict: Answer | None
@@ -26,6 +30,8 @@ class GivenAnswers(NamedTuple):
     """Incident whose answer keeps this one from paging: its own, or an earlier one. None: it pages."""
     earlier_verdict: Answer | None = None
     """Verdict that holds again if ``verdict`` is taken back."""
+    acknowledged_before: Answer | None = None
+    """Acknowledgement of what the incident was before it became worse; None where a later one holds."""
 
 
 NOT_ANSWERED = GivenAnswers(None, None, (), None)
@@ -83,12 +89,14 @@ class AnsweredShifts:
             over = incident.over_ms > 0
             by = None if over else silencer_of(incident, self._answers, series_of, now_ms)
             if of_own is not None or by is not None:
+                holds = None if of_own is None else of_own.acknowledged_since(incident.worsened_ms)
                 found[incident.id] = GivenAnswers(
-                    None if of_own is None else of_own.acknowledged,
+                    holds,
                     None if of_own is None else of_own.verdict,
                     () if of_own is None else tuple(of_own.notes),
                     None if by is None else by.incident,
                     None if of_own is None else of_own.earlier_verdict,
+                    None if of_own is None or holds is not None else of_own.acknowledged,
                 )
         if found != self._given:
             self._given = found

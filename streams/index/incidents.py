@@ -132,6 +132,17 @@ class Incident(msgspec.Struct):
         return self.lead.stopped_ms
 
     @property
+    def worsened_ms(self) -> int:
+        """When it last became worse in kind: its market's total joined, or what leads all but stopped.
+
+        0: it is what it was when it was found. Who took it on before knew of something else.
+        """
+        total = [shift for shift in self.shifts if shift.of_market and not shift.withdrawn]
+        stops = [shift.stopped_ms for shift in total] or [self.stopped_ms]
+        worsened_ms = max(*(shift.found_ms for shift in total), *stops, 0)
+        return worsened_ms if worsened_ms > self.found_ms else 0
+
+    @property
     def kind(self) -> Kind:
         """What happened to the leading series."""
         lead = self.lead

@@ -52,6 +52,8 @@ class AnsweredIncident:
         self.in_force: dict[str, Answer] = {}
         """By kind, the latest last: acknowledged, expected, false_alarm."""
         self.notes: list[Answer] = []
+        self.acknowledged_again: Answer | None = None
+        """The acknowledgement in force as its author gave it last; None: he gave it once."""
         self.latest: Answer | None = None
         """The last answer of all, an undo included."""
 
@@ -66,7 +68,11 @@ class AnsweredIncident:
         before = self.in_force.get(answer.kind)
         again = before is not None and before == answer._replace(at_ms=before.at_ms)
         if again and answer.kind == ACKNOWLEDGED:
-            return  # PagerDuty delivers twice what was taken and not confirmed
+            # PagerDuty delivers twice what was taken and not confirmed: to readers it is the first one.
+            self.acknowledged_again = answer
+            return
+        if answer.kind == ACKNOWLEDGED:
+            self.acknowledged_again = None
         self.in_force.pop(answer.kind, None)
         if not answer.taken_back:
             self.in_force[answer.kind] = answer
@@ -89,6 +95,11 @@ class AnsweredIncident:
     def acknowledged(self) -> Answer | None:
         """Who has taken the incident on; None: nobody has."""
         return self.in_force.get(ACKNOWLEDGED)
+
+    def acknowledged_since(self, worsened_ms: int) -> Answer | None:
+        """Who has taken on what the incident has been since an instant; None: nobody has."""
+        given = (self.acknowledged, self.acknowledged_again)
+        return next((each for each in given if each and each.at_ms >= worsened_ms), None)
 
 
 def teaches(verdict: Answer, scope: Scope) -> bool:

@@ -269,6 +269,10 @@ def _described(
         acknowledged_by=""
         if incident.acknowledged is None
         else one_line(incident.acknowledged.by, NAME_MAX),
+        acknowledged_before=""
+        if incident.acknowledged_before is None
+        else one_line(incident.acknowledged_before.by, NAME_MAX),
+        worsened=incident.worsened,
     )
 
 

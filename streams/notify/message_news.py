@@ -16,6 +16,7 @@ from streams.notify.alert_group import WebhookAlert
 from streams.notify.notice import NoticeAlert
 from streams.publish.incident_records import PublishedAnswer, PublishedIncident
 from streams.publish.incident_words import (
+    ACKNOWLEDGED_BEFORE,
     STAYS_IN_PAGERDUTY,
     MarketNaming,
     answer_lines,
@@ -24,8 +25,10 @@ from streams.publish.incident_words import (
 
 NEWS_MAX = 2_500
 ALERTS_SHOWN = 10
+_ACKNOWLEDGES = (ACKNOWLEDGED, ACKNOWLEDGED_BEFORE)
 _TAKEN_BACK = {
     ACKNOWLEDGED: "acknowledged",
+    ACKNOWLEDGED_BEFORE: "acknowledged",
     EXPECTED: "expected",
     FALSE_ALARM: "a false alarm",
 }
@@ -34,7 +37,10 @@ _TAKEN_BACK = {
 def answers_in_force(incident: PublishedIncident) -> list[PublishedAnswer]:
     """Answers to an incident as a receiver's last message is remembered: without their texts."""
     given = (incident.acknowledged, incident.verdict, *incident.notes)
-    return [_without_text(each) for each in given if each is not None]
+    known = [_without_text(each) for each in given if each is not None]
+    if (before := incident.acknowledged_before) is not None:
+        known.append(PublishedAnswer(ACKNOWLEDGED_BEFORE, before.by, before.at))
+    return known
 
 
 def _without_text(answer: PublishedAnswer) -> PublishedAnswer:
@@ -123,11 +129,11 @@ def _taken_back(
 
 def _is_replaced(answer: PublishedAnswer, now: Collection[PublishedAnswer]) -> bool:
     """Whether a later acknowledgement or verdict stands in the place of an answer."""
-    acknowledges = answer.kind == ACKNOWLEDGED
+    acknowledges = answer.kind in _ACKNOWLEDGES
     return any(
         each.kind != NOTE
-        and (each.kind == ACKNOWLEDGED) == acknowledges
-        and (each.kind == answer.kind or each.at > answer.at)
+        and (each.kind in _ACKNOWLEDGES) == acknowledges
+        and (each.kind == answer.kind or each.at > answer.at or acknowledges)
         for each in now
     )
 

@@ -79,6 +79,10 @@ class Notice(msgspec.Struct, frozen=True):
     quiet: str = ""
     acknowledged_by: str = ""
     """Author of the acknowledgement in force."""
+    acknowledged_before: str = ""
+    """Author of one that holds no more, since the incident has become worse in kind."""
+    worsened: str | None = None
+    """When it last became worse in kind, RFC 3339."""
     advice: str = ""
     message: str = ""
     """Id of the message, the same whenever it is sent again. '' until it has a receiver."""

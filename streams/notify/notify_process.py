@@ -41,13 +41,18 @@ class Notifying(NamedTuple):
     delivery: Delivery
 
 
-def receivers_of(settings: NotifySettings) -> dict[str, MessageReceiver]:
-    """Each receiver that is set, by name. To be called within a running event loop."""
+def receivers_of(
+    settings: NotifySettings, *, hears_pagerduty: bool = False
+) -> dict[str, MessageReceiver]:
+    """Each receiver that is set, by name. To be called within a running event loop.
+
+    ``hears_pagerduty``: PagerDuty tells the board what is acknowledged there.
+    """
     found: list[MessageReceiver] = []
     if settings.slack_credential() is not None:
         found.append(SlackReceiver(settings))
     if settings.pagerduty_credential() is not None:
-        found.append(PagerDutyReceiver(settings))
+        found.append(PagerDutyReceiver(settings, hears=hears_pagerduty))
     if settings.mail_server is not None:
         found.append(MailReceiver(settings))
     if settings.webhook_url is not None:
@@ -63,7 +68,8 @@ async def notifying(settings: Settings) -> AsyncIterator[Notifying]:
     """
     markets = load_methodology(settings).markets
     async with contextlib.AsyncExitStack() as stack:
-        receivers = receivers_of(settings.notify)
+        hears = settings.answers.pagerduty_secret is not None
+        receivers = receivers_of(settings.notify, hears_pagerduty=hears)
         for receiver in receivers.values():
             stack.push_async_callback(receiver.close)
         market_now = MarketNowReader(settings.redis)

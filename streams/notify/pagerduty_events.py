@@ -26,6 +26,8 @@ OF_PAGERDUTY = "(PagerDuty)"
 EVENT_BYTES_MAX = 512 * 1024
 _ACKNOWLEDGED = "acknowledged"
 """Noted of an alert: in whose name it was acknowledged from here."""
+_WORSENED = "worsened"
+"""Noted of an alert: when its incident had last become worse in kind, as far as it is told there."""
 _ACTION = "check notify.pagerduty_key: the routing key of an integration Events API v2"
 
 
@@ -84,16 +86,25 @@ def _action_of(notice: Notice, kept: Mapping[str, str]) -> EventAction | None:
         return None
     if by and by != known and not by.endswith(OF_PAGERDUTY):
         return EventAction.ACKNOWLEDGE
+    if notice.acknowledged_before and kept.get(_WORSENED, "") != notice.worsened:
+        return EventAction.TRIGGER
     # No event takes an acknowledgement back: its log says that it was, and nobody is paged.
     return EventAction.TRIGGER if known and not by else None
 
 
 class PagerDutyReceiver:
-    """Triggers and resolves the alert of each incident."""
+    """Triggers and resolves the alert of each incident.
+
+    Nobody is called again for an alert that is acknowledged there. So once an incident has become worse
+    in kind, its alert is resolved and triggered anew: where it was acknowledged, or where nobody here
+    hears whether it was.
+    """
 
     name = "pagerduty"
 
-    def __init__(self, settings: NotifySettings) -> None:
+    def __init__(self, settings: NotifySettings, *, hears: bool = False) -> None:
+        """``hears``: PagerDuty tells the board what is acknowledged there."""
+        self._hears = hears
         self._key = settings.pagerduty_credential() or ""
         self._url = f"{settings.pagerduty_api.rstrip('/')}/v2/enqueue"
         self._session = new_session()
@@ -107,16 +118,30 @@ class PagerDutyReceiver:
         action = _action_of(notice, kept)
         if action is None:
             return dict(kept)
+        anew = action is EventAction.TRIGGER and self._must_ring_again(notice, kept)
+        if anew:
+            await self._post(notice, EventAction.RESOLVE)
+        await self._post(notice, action)
+        by = notice.acknowledged_by if action is EventAction.ACKNOWLEDGE else ""
+        if action is EventAction.TRIGGER and notice.kind is not NoticeKind.ANSWERED and not anew:
+            by = kept.get(_ACKNOWLEDGED, "")
+        noted = {_ACKNOWLEDGED: by, _WORSENED: notice.worsened if anew or not kept else ""}
+        noted[_WORSENED] = noted[_WORSENED] or kept.get(_WORSENED)
+        return {"dedup_key": dedup_key(notice.incident)} | {k: v for k, v in noted.items() if v}
+
+    def _must_ring_again(self, notice: Notice, kept: Mapping[str, str]) -> bool:
+        """Whether an alert that is open there is now of something worse than who took it on knew."""
+        if not kept or not notice.worsened or kept.get(_WORSENED, "") == notice.worsened:
+            return False
+        return bool(notice.acknowledged_before) or not (notice.acknowledged_by or self._hears)
+
+    async def _post(self, notice: Notice, action: EventAction) -> None:
         body = msgspec.json.encode(event(notice, self._key, action))
         if len(body) > EVENT_BYTES_MAX:  # 20 alerts of 700 characters are far from it
             raise NotTakenError(
                 f"an event of {len(body)} bytes; at most {EVENT_BYTES_MAX}", again=False
             )
         await post(self._session, self._url, body, {}, _ACTION)
-        by = notice.acknowledged_by if action is EventAction.ACKNOWLEDGE else ""
-        if action is EventAction.TRIGGER and notice.kind is not NoticeKind.ANSWERED:
-            by = kept.get(_ACKNOWLEDGED, "")
-        return {"dedup_key": dedup_key(notice.incident)} | ({_ACKNOWLEDGED: by} if by else {})
 
     async def close(self) -> None:
         """Close connections."""

@@ -9,8 +9,9 @@ from typing import NamedTuple
 from streams.notify.message_receiver import Kept, MessageReceiver, NotTakenError
 from streams.notify.notice import Notice
 
-DELIVERY_S = 20.0
-"""How long a message is tried within one notification. Alertmanager comes again after that."""
+DELIVERY_S = 12.0
+"""How long a message is tried within one notification: Alertmanager hangs up after its
+``group_interval`` of 15 s, and comes again."""
 BACKOFF_S = 0.5
 BACKOFF_MAX_S = 8.0
 

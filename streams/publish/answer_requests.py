@@ -82,6 +82,7 @@ def _refuse_undo_of_nothing(kind: str, incident: PublishedIncident) -> None:
         each.kind
         for each in (
             incident.acknowledged,
+            incident.acknowledged_before,
             incident.verdict,
             incident.earlier_verdict,
             *incident.notes,

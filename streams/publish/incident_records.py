@@ -102,6 +102,12 @@ class PublishedAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
     factor: float | None = None
 
 
+class TakenAnswer(PublishedAnswer, frozen=True, omit_defaults=True):
+    """An answer as its giver gets it back. ``taken_back``: what was in force of this kind no longer is."""
+
+    taken_back: bool = False
+
+
 class PublishedIncident(msgspec.Struct, frozen=True):
     """One incident. ``dimension`` and ``member``: its leading series, which explains the others."""
 
@@ -135,6 +141,10 @@ class PublishedIncident(msgspec.Struct, frozen=True):
     """Count of the last minutes where nothing is expected of them, and ``now`` has no ratio to say."""
     earlier_verdict: PublishedAnswer | None = None
     """Verdict that holds again if ``verdict`` is taken back."""
+    worsened: str | None = None
+    """When it last became worse in kind. None: it is what it was when it was found."""
+    acknowledged_before: PublishedAnswer | None = None
+    """Acknowledgement of before ``worsened``, which holds no more."""
     v: int = VERSION
 
 
@@ -197,6 +207,9 @@ def published_incident(incident: Incident, given: GivenAnswers = NOT_ANSWERED) -
         silenced_by=given.silenced_by,
         now_counted=None if incident.over_ms else _now_counted(measures),
         earlier_verdict=given.earlier_verdict and published_answer(given.earlier_verdict),
+        worsened=rfc3339(incident.worsened_ms) if incident.worsened_ms else None,
+        acknowledged_before=given.acknowledged_before
+        and published_answer(given.acknowledged_before),
     )
 
 
@@ -213,6 +226,12 @@ def published_answer(answer: Answer) -> PublishedAnswer:
         answer.scope[1] if expected else None,
         None if answer.factor is None else answer.factor / SCALE,
     )
+
+
+def taken_answer(answer: Answer) -> TakenAnswer:
+    """Return an answer as its giver gets it back."""
+    published = msgspec.structs.asdict(published_answer(answer))
+    return TakenAnswer(**published, taken_back=answer.taken_back)
 
 
 def _shift(shift: IncidentShift) -> ShiftOfIncident:

@@ -54,6 +54,8 @@ LINE_MAX = TEXT_MAX + 2 * AUTHOR_MAX
 _EVIDENCE_MAX = 1_000
 """Evidence is said up to here: more of it is no surer."""
 
+ACKNOWLEDGED_BEFORE = "acknowledged_before"
+"""Kind of an acknowledgement that holds no more, among the answers to an incident."""
 STAYS_IN_PAGERDUTY = "PagerDuty stays acknowledged unless it is taken back there."
 """Of an acknowledgement that is taken back here: PagerDuty's Events API has no word for it."""
 
@@ -163,6 +165,12 @@ def answer_lines(
     if (given := incident.acknowledged) is not None:
         at = _time(incident, given.at, naming)
         found.append((given, f"Acknowledged by {given.by} at {at}{_why(given)}."))
+    if (given := incident.acknowledged_before) is not None:
+        at, worse = (
+            _time(incident, each, naming) for each in (given.at, incident.worsened or given.at)
+        )
+        line = f"Acknowledged by {given.by} at {at}, before it became worse at {worse}; not since."
+        found.append((PublishedAnswer(ACKNOWLEDGED_BEFORE, given.by, given.at), line))
     if (given := incident.verdict) is not None:
         found.append((given, _say_verdict(incident, given, naming)))
     for note in incident.notes:
@@ -219,7 +227,7 @@ def _why(answer: PublishedAnswer) -> str:
 
 def timeline_of(incident: PublishedIncident, sent: PublishedSent | None) -> list[tuple[str, str]]:
     """Return (what, RFC 3339 instant) of what is known to have happened, in order."""
-    acknowledged = incident.acknowledged
+    acknowledged = incident.acknowledged or incident.acknowledged_before
     known = [("began", incident.began), ("found", incident.found)]
     if sent is not None:
         known.append((one_line(f"sent ({', '.join(sent.receivers)})", LINE_MAX), sent.first))

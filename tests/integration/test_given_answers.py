@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 
 import aiohttp
 import pytest
@@ -11,21 +12,21 @@ from redis.asyncio import Redis
 from support.boards import board_of
 from support.installation import Installation
 from support.kafka import read_all
-from support.publications import incident
+from support.publications import incident, incident_shift
 
 from streams.clock import now_ms
 from streams.console.errors import OperationError
 from streams.flow.history_book import HistoryBook
-from streams.flow.market_answers import GivenAnswers
+from streams.flow.market_answers import AnsweredShifts, GivenAnswers
 from streams.index.answer_records import answer_record, decode_answer
 from streams.index.instants import in_zone
-from streams.index.operator_answers import EXPECTED, FALSE_ALARM, NOTE, Answer
+from streams.index.operator_answers import ACKNOWLEDGED, EXPECTED, FALSE_ALARM, NOTE, Answer
 from streams.index.page_budget import PageCount
 from streams.index.panes import HOUR_MS, MINUTE_MS, rfc3339
 from streams.operate.answering import answer_command, sending
 from streams.operate.shift_list import lines, list_shifts
 from streams.publish.answer_requests import EXPECTED_FOR_MS, AnswerRequest
-from streams.publish.incident_records import incident_fields
+from streams.publish.incident_records import incident_fields, published_incident
 from streams.publish.keys import market_keys
 from streams.publish.page_records import PAGES_FIELD, pages_text
 from streams.records.altering_topics import alter_topic
@@ -77,6 +78,25 @@ async def test_who_starts_later_knows_what_was_answered_and_taken_back(made):
         await send(said._replace(at_ms=said.at_ms + 1, taken_back=True))
         heard = await read(made, admin, lambda market: market.answers.version == 2)
         assert heard.answers.verdict(JUMP) is None
+
+
+async def test_an_acknowledgement_is_of_what_was_known_when_the_broker_has_stored_it(made):
+    async with connected(made.settings.kafka) as admin, made.producer() as producer:
+        at_ms = now_ms()
+        books = incident_shift("category", "books", at_ms=at_ms - HOUR_MS)
+        total = incident_shift("market", "all", at_ms=at_ms + HOUR_MS)
+        known = incident(books)
+        key, value = answer_record(Answer(known.id, ACKNOWLEDGED, "aisha", at_ms - HOUR_MS))
+        stored = await producer.send_and_wait(made.settings.topics.answers, value, key=key)
+        heard = await read(made, admin, lambda market: market.answers.version == 1)
+    detected = SimpleNamespace(kept=[], incidents=SimpleNamespace(kept=[known]), statuses=list)
+    shifts = AnsweredShifts(heard.answers, detected)
+    given = shifts.given(at_ms)[known.id]
+    assert (given.acknowledged.at_ms, given.acknowledged_before) == (stored.timestamp, None)
+    known.shifts.append(total)
+    shown = published_incident(known, shifts.given(at_ms)[known.id])
+    assert (shown.acknowledged, shown.acknowledged_before.by) == (None, "aisha")
+    assert shown.worsened == rfc3339(total.found_ms)
 
 
 class Failing(HistoryReader):

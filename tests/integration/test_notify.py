@@ -129,7 +129,9 @@ class Quick(AlertmanagerServer):
         command = super()._prepare()
         file = self.directory / "alertmanager.yml"
         text = file.read_text().replace("group_wait: 15s", "group_wait: 100ms")
-        file.write_text(text.replace("group_interval: 2m", "group_interval: 1s"))
+        for interval in ("2m", "15s"):
+            text = text.replace(f"group_interval: {interval}", "group_interval: 1s")
+        file.write_text(text)
         return command
 
 

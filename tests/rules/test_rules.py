@@ -15,6 +15,7 @@ from support.prometheus import program
 
 from streams.local.debian_packages import AMTOOL, PROMTOOL
 from streams.local.monitoring import RECEIVERS, with_webhook
+from streams.notify.trying import Pace
 from streams.settings import Settings
 from streams.worker.stops import ExitCode
 
@@ -157,13 +158,21 @@ def test_alertmanager_routes_an_alert_to_those_who_must_know(cache_dir, labels, 
     run(*asked, f"--verify.receivers={receivers}", *labels)
 
 
-def test_a_market_hides_its_members_only_in_its_own_direction():
+def test_a_market_hides_its_members_only_in_its_own_direction_and_incident():
     """A jump of a category was told when the alert of an outage before it had ended, minutes later."""
     rules = yaml.safe_load((CONFIG / "alertmanager" / "alertmanager.yml").read_text())[
         "inhibit_rules"
     ]
     hides = [rule["equal"] for rule in rules if "EcindexDemandShift" in rule["target_matchers"][0]]
-    assert hides == [["market", "direction"]] * 2
+    assert hides == [["market", "direction", "incident"]] * 2
+
+
+def test_what_joins_an_incident_that_is_told_is_told_within_seconds():
+    """A market stopped two minutes after a category of it: its alert waited for `group_interval`."""
+    route = yaml.safe_load((CONFIG / "alertmanager" / "alertmanager.yml").read_text())["route"]
+    (page,) = [each for each in route["routes"] if each["receiver"] == "page"]
+    assert (page["group_wait"], page["group_interval"]) == ("5s", "15s")
+    assert Pace().delivery_s < 15, "the answer comes before Alertmanager hangs up"
 
 
 def test_what_notify_cannot_tell_goes_out_without_it():

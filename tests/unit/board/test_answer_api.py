@@ -99,7 +99,7 @@ async def board():
 
 async def test_a_token_answers_in_its_owners_name(board):
     status, text = await board.post()
-    assert (status, json.loads(text)["by"]) == (200, "aisha")
+    assert (status, json.loads(text)["by"], "taken_back" in text) == (200, "aisha", False)
     # It was said to be given when this board's clock says so.
     assert json.loads(text)["at"] == rfc3339(AS_OF_MS + BROKER_AHEAD_MS)
     assert [(each.incident, each.kind, each.by) for each in board.sent] == [
@@ -108,8 +108,11 @@ async def test_a_token_answers_in_its_owners_name(board):
     status, text = await board.post(body=FALSE | {"taken_back": True})
     assert (status, "no `false_alarm` in force (in force: none)" in text) == (400, True)
     board.verdict = board.sent[0]
-    assert (await board.post(body=FALSE | {"taken_back": True}))[0] == 200
-    assert board.sent[1].taken_back
+    undone, undo = await board.post(body=FALSE | {"taken_back": True})
+    assert (undone, board.sent[1].taken_back) == (200, True)
+    said = json.loads(undo)
+    assert (said.pop("taken_back"), said.pop("at") > rfc3339(AS_OF_MS)) == (True, True)
+    assert said == {"kind": FALSE_ALARM, "by": "aisha"}
 
 
 async def test_following_a_link_changes_nothing(board):

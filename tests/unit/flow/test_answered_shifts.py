@@ -18,7 +18,7 @@ from streams.index.answer_records import answer_record
 from streams.index.demand import SCALE
 from streams.index.history_records import SeededRow, seed_records
 from streams.index.learning import WHOLE
-from streams.index.operator_answers import EXPECTED, FALSE_ALARM, NOTE, Answer
+from streams.index.operator_answers import ACKNOWLEDGED, EXPECTED, FALSE_ALARM, NOTE, Answer
 from streams.index.panes import DAY_MS, HOUR_MS, MINUTE_MS
 from streams.index.shift_ratio import ratio_interval
 from tests.support.flow_harness import METHODOLOGY
@@ -282,6 +282,41 @@ def test_what_shifts_later_and_is_not_explained_by_the_false_alarm_pages():
     assert paging_after(toys, joined("market", "all", minutes=3), joined(minutes=5)) == [
         "all", "books",
     ]  # fmt: skip
+
+
+def acknowledged_after(*shifts, minutes=1, again=None, stopped_ms=0):
+    """(acknowledgement that holds, the one that holds no more), as readers see them."""
+    shown = incident_of_shifts(*shifts, stopped_ms=stopped_ms)
+    detected = SimpleNamespace(kept=[], incidents=SimpleNamespace(kept=[shown]), statuses=list)
+    book = MarketAnswers()
+    answered = AnsweredShifts(book, detected)
+    for each in (minutes, again):
+        if each is not None:
+            at_ms = shown.found_ms + each * MINUTE_MS
+            book.apply_answer(Answer(shown.id, ACKNOWLEDGED, "aisha", at_ms))
+    given = answered.given(AS_OF_MS + DAY_MS)[shown.id]
+    at = [
+        each and (each.at_ms - shown.found_ms) // MINUTE_MS
+        for each in (given.acknowledged, given.acknowledged_before)
+    ]
+    return tuple(at)
+
+
+def test_an_acknowledgement_holds_for_what_was_known_when_it_was_given():
+    """Who has taken on a category has not taken on the outage of its market an hour later."""
+    books, total = joined(minutes=0), joined("market", "all", minutes=60)
+    assert acknowledged_after(books) == (1, None)
+    assert acknowledged_after(books, joined(member="toys", minutes=60)) == (1, None)
+    assert acknowledged_after(books, total) == (None, 1)
+    assert acknowledged_after(books, total, minutes=61) == (61, None), "it was known"
+    assert acknowledged_after(books, total, again=61) == (61, None), "by the same person, once more"
+    assert acknowledged_after(joined("market", "all", minutes=0), joined(minutes=60)) == (1, None)
+    drop, stop_ms = joined("market", "all", minutes=0), AS_OF_MS + 60 * MINUTE_MS
+    assert acknowledged_after(drop, stopped_ms=stop_ms) == (None, 1)
+    assert acknowledged_after(drop, stopped_ms=drop.start_ms) == (1, None)
+    assert acknowledged_after(books, again=2) == (1, None), "delivered twice, it is the first"
+    total.over_ms = AS_OF_MS + 80 * MINUTE_MS
+    assert acknowledged_after(books, total) == (None, 1), "and nobody has taken that on since"
 
 
 def test_an_outage_that_comes_after_an_answer_pages_unless_it_is_what_is_expected():

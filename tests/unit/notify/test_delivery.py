@@ -519,6 +519,45 @@ async def test_an_acknowledgement_that_is_taken_back_stays_in_pagerduty_and_is_s
     ]
 
 
+@pytest.mark.parametrize(
+    ("heard", "refreshed_first"), [(True, True), (True, False), (False, False)]
+)
+async def test_what_becomes_worse_after_it_was_acknowledged_rings_again(
+    found, tmp_path, heard, refreshed_first
+):
+    """PagerDuty calls nobody for an alert that is acknowledged there, whatever is added to it."""
+    by = acknowledged("alice")
+    lost = {"acknowledged_before": by["acknowledged"]} if heard else {}
+    worse = redis_holds(NOW_MS, worsened=rfc3339(NOW_MS + 60_000), **lost)
+    more = [alert(), alert("EcindexMarketShift")]
+    async with delivering(found, tmp_path, now=redis_holds(NOW_MS)) as run:
+        await deliver(run)
+        if heard:
+            run.market_now.now = redis_holds(NOW_MS, **by)
+            await run.delivery.refresh()
+        before = len(found.pagerduty.events)
+        run.market_now.now = worse
+        if refreshed_first:
+            await run.delivery.refresh()
+            assert len(found.pagerduty.open) == 1
+        await deliver(run, *more)
+        for _ in range(2):
+            await run.delivery.refresh()
+        actions = [event["event_action"] for event in found.pagerduty.events[before:]]
+        assert actions == ["resolve", "trigger", "trigger"][: 2 + refreshed_first], "it rings once"
+        run.market_now.now = redis_holds(
+            NOW_MS, worsened=rfc3339(NOW_MS + 60_000), **acknowledged("bob")
+        )
+        await run.delivery.refresh()
+    assert found.pagerduty.events[-1]["event_action"] == "acknowledge"
+    texts = [each["text"] for each in found.slack.posted]
+    lapsed = "Acknowledged by alice at 09:41 PKT, before it became worse at 09:42 PKT; not since."
+    assert (lapsed in texts) is heard
+    assert not any("Taken back" in text for text in texts)
+    assert found.webhook.taken[-1]["acknowledged_by"] == "bob"
+    assert found.webhook.taken[-1]["acknowledged_before"] == ""
+
+
 async def test_a_verdict_that_is_taken_back_is_not_told_as_a_second_acknowledgement(
     found, tmp_path
 ):
