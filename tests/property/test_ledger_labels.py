@@ -16,7 +16,7 @@ from streams.flow.ledger import Ledger
 from streams.flow.merged import DAY_KIND, HOUR, MINUTE, MINUTES_KEPT_MS
 from streams.flow.state import DAY, FOREVER_MS, LIVE, NEVER_MS, SlotKey
 from streams.flow.wire import MarkRecord, PartialRecord, encode_partial, mark_key, partial_key
-from streams.index import label_sums
+from streams.index import summed_labels
 from streams.index.label_rows import PackedRow
 from streams.index.member_rows import MemberRows
 from streams.index.methodology import Market
@@ -200,8 +200,8 @@ def test_what_was_kept_is_read_by_the_last_definitions_as_if_they_had_been_the_f
     with (
         patch.object(compile_module, "IN_RECORD_BYTES_MAX", picks.choice((10, 300, 10**6))),
         patch.object(compile_module, "PART_BYTES", picks.choice((50, 1_000))),
-        patch.object(label_sums, "LABEL_EVENTS_MIN", picks.choice((0, 2, 5))),
-        patch.object(label_sums, "LABELS_MAX", picks.choice((1, 3, 1_000))),
+        patch.object(summed_labels, "LABEL_EVENTS_MIN", picks.choice((0, 2, 5))),
+        patch.object(summed_labels, "LABELS_MAX", picks.choice((1, 3, 1_000))),
     ):
         world = World(picks)
         compiled = world.live()
