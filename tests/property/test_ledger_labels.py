@@ -106,7 +106,16 @@ class World:
         compiled.recover(dict(self.table))
         self.read(compiled)
         compiled.replayed()
+        self.compare_hours(compiled.markets["PK"].ledger)
         return compiled
+
+    def compare_hours(self, ledger: Ledger) -> None:
+        """All that was sent is in the hours that were not cut, as these definitions read it."""
+        for start, slots in slots_of(self, LIVE, HOUR_MS).items():
+            merged = ledger.merged.get((HOUR, start))
+            if merged is None or not merged.is_cut:
+                rows = [ledger.members.live(row) for row in expected_of(self, LIVE, slots)]
+                assert ledger.hour_sum(start) == sum_rows(rows, ledger.layout.live_width)
 
     def read(self, compiled: PartitionCompile) -> None:
         first = compiled.through + 1
