@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 import msgspec
 
-from streams.index.formats import numbered_decoder, numbered_encoder
+from streams.index.formats import msgpack_reader, numbered_decoder, numbered_encoder
 from streams.index.label_rows import Book, PackedRow
-from streams.index.label_sums import LabelSum, decode_row, encode_row
+from streams.index.summed_labels import LabelSum, decode_row, encode_row
 
 IN_RECORD_BYTES_MAX = 256 * 1024
 """Labels of a slot that its own record holds. A row of 4,000 members takes up to half a megabyte."""
@@ -33,7 +33,7 @@ class LabelsPart(msgspec.Struct, array_like=True):
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(LabelsRecord).decode
+_decode = msgpack_reader(LabelsRecord)
 encode_labels_part = numbered_encoder()
 decode_labels_part = numbered_decoder(LabelsPart, "labels of a merged slot")
 

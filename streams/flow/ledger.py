@@ -33,12 +33,12 @@ from streams.flow.merged import (
 from streams.flow.merged_labels import MergedLabels
 from streams.flow.state import DAY, FOREVER_MS, LIVE, NEVER_MS, SlotKey
 from streams.index.label_rows import PackedRow
-from streams.index.label_sums import decode_row, encode_row
 from streams.index.member_rows import MemberRows
 from streams.index.methodology import Market, Methodology
 from streams.index.panes import DAY_MS, HOUR_MS, MINUTE_MS, QUARTER_MS, LocalDays
 from streams.index.partials import BOUGHT, DAY_TOTALS, LIVE_TOTALS, Layout, Row, add_into, sum_rows
 from streams.index.shoppers import NOBODY
+from streams.index.summed_labels import decode_row, encode_row
 
 
 class OpenRow:

@@ -14,10 +14,10 @@ from streams.flow.merged import (
 )
 from streams.index import partials as col
 from streams.index.label_rows import DAY_BOOK, LIVE_BOOK, PackedRow
-from streams.index.label_sums import largest_labels
 from streams.index.member_rows import MemberRows
 from streams.index.panes import HOUR_MS, MINUTE_MS
 from streams.index.partials import Row, add_into, sum_rows
+from streams.index.summed_labels import largest_labels
 
 
 class MergedLabels:
@@ -119,7 +119,7 @@ class MergedLabels:
                 hour.written = False  # the record must say so before those rows are deleted
         else:
             totals = hour.row[: col.LIVE_TOTALS]
-            unsaid = [held - said for held, said in zip(totals, row, strict=False)]
+            unsaid = [held - known for held, known in zip(totals, row, strict=False)]
             add_into(row, self._members.unsaid(unsaid))
         hour.row = row
 

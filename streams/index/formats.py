@@ -106,6 +106,19 @@ def json_decoder(kind: type[T], what: str, known: int) -> Callable[[bytes | str]
     return decode_checked
 
 
+def msgpack_reader(kind: type[Read]) -> Callable[[bytes], Read]:
+    """Decoder of what is encoded inside a record. Raises as ``json_reader`` does."""
+    decode = msgspec.msgpack.Decoder(kind).decode
+
+    def decode_msgpack(encoded: bytes) -> Read:
+        try:
+            return decode(encoded)
+        except (UnicodeDecodeError, RecursionError) as error:
+            raise _as_one_kind(error) from error
+
+    return decode_msgpack
+
+
 def json_reader(kind: type[Read]) -> Callable[[bytes | str], Read]:
     """Decoder of JSON of any kind. Raises msgspec.DecodeError, and nothing else, for what is none.
 

@@ -10,9 +10,9 @@ from streams.flow.ledger import Ledger
 from streams.flow.merged import DAY_KIND, HOUR, MINUTE, QUARTER, decode_merged, encode_merged
 from streams.flow.state import DAY, LIVE
 from streams.index.label_rows import DAY_BOOK, LIVE_BOOK, PackedRow
-from streams.index.label_sums import LabelSum
 from streams.index.label_text import MORE
 from streams.index.methodology import Market, Methodology
+from streams.index.summed_labels import LabelSum
 from tests.support.by_name import said_row, without_zeros
 
 _DIMENSIONS = ("category", "payment_method", "region", "channel")

@@ -13,7 +13,7 @@ from streams.flow import compile as compile_module
 from streams.flow.chain import CHAIN_LENGTH
 from streams.flow.held_labels import HeldLabels
 from streams.flow.market_expectation import MarketExpectation
-from streams.index import label_rows, label_sums
+from streams.index import label_rows, summed_labels
 from streams.index.panes import DAY_MS, HOUR_MS, MINUTE_MS
 from tests.model.oracle import Violation, limits_of
 from tests.model.switches import Switch, patched
@@ -195,8 +195,8 @@ def _room_for(config: Config) -> Iterator[None]:
             stack.enter_context(patch.object(chain, "RECORD_BYTES_MAX", _SMALL_BYTES))
             stack.enter_context(patch.object(compile_module, "IN_RECORD_BYTES_MAX", _SMALL_BYTES))
             stack.enter_context(patch.object(compile_module, "PART_BYTES", _SMALL_BYTES // 3))
-        stack.enter_context(patch.object(label_sums, "LABEL_EVENTS_MIN", 2))
-        stack.enter_context(patch.object(label_sums, "LABELS_MAX", 2))
+        stack.enter_context(patch.object(summed_labels, "LABEL_EVENTS_MIN", 2))
+        stack.enter_context(patch.object(summed_labels, "LABELS_MAX", 2))
         if config.redefined:
             # What was cut is in `other` under the next definitions, and so in no value of the oracle.
             stack.enter_context(patch.object(HeldLabels, "cut", _none))

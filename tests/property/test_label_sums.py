@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from streams.flow.held_labels import HeldLabels, decode_labels, encode_labels
 from streams.flow.state import DAY, LIVE
-from streams.index import label_sums
+from streams.index import summed_labels
 from streams.index.label_rows import DAY_BOOK, LIVE_BOOK, PackedRow
-from streams.index.label_sums import LabelSum, largest_labels
 from streams.index.label_text import ABSENT, MORE
 from streams.index.member_rows import MemberRows
 from streams.index.partials import LIVE_TOTALS, Layout, Row, sum_rows
+from streams.index.summed_labels import LabelSum, largest_labels
 from tests.property.test_label_rows import (
     DEFINITIONS,
     PK,
@@ -158,8 +158,8 @@ def test_which_labels_are_the_largest_follows_from_the_sum(seed):
             ]
             expected |= {(dimension, label) for _, label in sorted(own)[:most]}
         with (
-            patch.object(label_sums, "LABEL_EVENTS_MIN", least),
-            patch.object(label_sums, "LABELS_MAX", most),
+            patch.object(summed_labels, "LABEL_EVENTS_MIN", least),
+            patch.object(summed_labels, "LABELS_MAX", most),
         ):
             kept = largest_labels(BOOKS[book], picks.sample(rows, len(rows)))
         names = ("category", "payment_method", "region", "channel")

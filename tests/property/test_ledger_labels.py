@@ -16,7 +16,7 @@ from streams.flow.ledger import Ledger
 from streams.flow.merged import DAY_KIND, HOUR, MINUTE, MINUTES_KEPT_MS
 from streams.flow.state import DAY, FOREVER_MS, LIVE, NEVER_MS, SlotKey
 from streams.flow.wire import MarkRecord, PartialRecord, encode_partial, mark_key, partial_key
-from streams.index import label_sums
+from streams.index import summed_labels
 from streams.index.label_rows import PackedRow
 from streams.index.member_rows import MemberRows
 from streams.index.methodology import Market
@@ -106,7 +106,16 @@ class World:
         compiled.recover(dict(self.table))
         self.read(compiled)
         compiled.replayed()
+        self.compare_hours(compiled.markets["PK"].ledger)
         return compiled
+
+    def compare_hours(self, ledger: Ledger) -> None:
+        """All that was sent is in the hours that were not cut, as these definitions read it."""
+        for start, slots in slots_of(self, LIVE, HOUR_MS).items():
+            merged = ledger.merged.get((HOUR, start))
+            if merged is None or not merged.is_cut:
+                rows = [ledger.members.live(row) for row in expected_of(self, LIVE, slots)]
+                assert ledger.hour_sum(start) == sum_rows(rows, ledger.layout.live_width)
 
     def read(self, compiled: PartitionCompile) -> None:
         first = compiled.through + 1
@@ -200,8 +209,8 @@ def test_what_was_kept_is_read_by_the_last_definitions_as_if_they_had_been_the_f
     with (
         patch.object(compile_module, "IN_RECORD_BYTES_MAX", picks.choice((10, 300, 10**6))),
         patch.object(compile_module, "PART_BYTES", picks.choice((50, 1_000))),
-        patch.object(label_sums, "LABEL_EVENTS_MIN", picks.choice((0, 2, 5))),
-        patch.object(label_sums, "LABELS_MAX", picks.choice((1, 3, 1_000))),
+        patch.object(summed_labels, "LABEL_EVENTS_MIN", picks.choice((0, 2, 5))),
+        patch.object(summed_labels, "LABELS_MAX", picks.choice((1, 3, 1_000))),
     ):
         world = World(picks)
         compiled = world.live()

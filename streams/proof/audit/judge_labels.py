@@ -26,10 +26,10 @@ class SlotLabels:
     """Rows whose labels are in it, as bits by source partition."""
     expected: LabelSums = field(default_factory=LabelSums)
 
-    def add(self, sp: str, bit: int, said: LabelSums) -> None:
+    def add(self, sp: str, bit: int, by_label: LabelSums) -> None:
         """Add a closed row, if its labels are in the record."""
         if self.named.get(sp, 0) >> bit & 1:
-            add_labels(self.expected, said)
+            add_labels(self.expected, by_label)
 
     def differing(self) -> Iterator[tuple[str, object, object]]:
         """Yield (name, expected, found). Of what was cut, the labels that were kept and the totals."""

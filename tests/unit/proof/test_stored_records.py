@@ -8,6 +8,7 @@ from support.explained import MIDNIGHT, Market, stored
 from support.flow_harness import METHODOLOGY
 from support.records import JOURNAL_TOPIC, VALUES_TOPIC
 
+from streams.flow.held_labels import LabelsPart, encode_labels_part
 from streams.index.answer_records import answer_record
 from streams.index.formats import FORMAT
 from streams.index.operator_answers import Answer
@@ -75,6 +76,7 @@ def sound():
     for records in flow.tables.values():
         for key, value in records.items():
             add(MERGED, key, value)
+    add(MERGED, b"p|PK|m0|n.1", encode_labels_part(LabelsPart(b"part")))  # of a slot of 256 KiB
     for key, value in market.history:
         add(TOPICS.history, key, value)
     for each in stored(flow):

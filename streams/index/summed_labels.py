@@ -16,6 +16,7 @@ from itertools import accumulate, groupby
 import msgspec
 
 from streams.index import partials as col
+from streams.index.formats import msgpack_reader
 from streams.index.label_rows import (
     CANCELLED,
     DAY_BOOK,
@@ -51,7 +52,7 @@ _EVENTS = {LIVE_BOOK.parts: _LIVE_EVENTS, DAY_BOOK.parts: _DAY_EVENTS}
 _PARTS = {LIVE_BOOK.parts: LIVE_PARTS, DAY_BOOK.parts: DAY_PARTS}
 
 encode_row = msgspec.msgpack.Encoder().encode
-decode_row = msgspec.msgpack.Decoder(PackedRow).decode
+decode_row = msgpack_reader(PackedRow)
 
 
 class LabelSum:
