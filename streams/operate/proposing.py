@@ -15,7 +15,7 @@ from streams.index.identifiers import DIMENSIONS
 from streams.index.label_text import label_of
 from streams.index.methodology import Market
 from streams.index.other_labels import LabelCounts
-from streams.operate.definitions import opened
+from streams.operate.defining import opened
 from streams.operate.label_weights import read_label_counts
 from streams.settings import Settings
 
