@@ -1,4 +1,4 @@
-"""``ecindex definitions``: which labels are which member, shown, compared, changed and undone."""
+"""Commands about definitions: which labels are which member, shown, compared, changed and undone."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from streams.operate.label_weights import read_label_counts
 from streams.settings import Settings
 
 LIKENESS_MIN = 80
-"""Percent of `fuzz.token_sort_ratio`: `shoes` and `shoe` have 89, `shoes` and `shirts` 55."""
+"""Percent of `fuzz.token_sort_ratio`: a plural has 89, shoes and shirts have 55."""
 PROPOSED_MAX = 100
 
 
