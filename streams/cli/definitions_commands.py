@@ -1,4 +1,4 @@
-"""``ecindex definitions``: which labels are which member, shown, compared, changed and undone."""
+"""Commands about definitions: which labels are which member, shown, compared, changed and undone."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def show_document(
     config: ConfigFile = None,
 ) -> None:
     """Print a market's definitions as a file to edit."""
-    from streams.operate.definitions import show_definitions
+    from streams.operate.defining import show_definitions
 
     with reported():
         settings = settings_of(config, kafka__bootstrap_servers=bootstrap)
@@ -74,8 +74,8 @@ def diff_document(
     as_json: AsJson = False,
 ) -> None:
     """Say which members a file changes, and by how many orders of the last 28 days."""
+    from streams.operate.defining import diff_definitions
     from streams.operate.definition_lines import diff_lines
-    from streams.operate.definitions import diff_definitions
     from streams.operate.definitions_file import read_definitions_file
 
     with reported():
@@ -99,7 +99,7 @@ def apply_document(
     as_json: AsJson = False,
 ) -> None:
     """Put a file's definitions into force, unless others changed them since it was written."""
-    from streams.operate.definitions import apply_definitions
+    from streams.operate.defining import apply_definitions
     from streams.operate.definitions_file import read_definitions_file
 
     with reported():
@@ -123,7 +123,7 @@ def undo_document(
     as_json: AsJson = False,
 ) -> None:
     """Put the definitions before those in force into force again; done twice, nothing is undone."""
-    from streams.operate.definitions import undo_definitions
+    from streams.operate.defining import undo_definitions
 
     with reported():
         settings = settings_of(config, kafka__bootstrap_servers=bootstrap)
@@ -143,8 +143,8 @@ def document_history(
     as_json: AsJson = False,
 ) -> None:
     """List who changed the definitions when, and why; also what did not come into force."""
+    from streams.operate.defining import definitions_history
     from streams.operate.definition_lines import history_lines
-    from streams.operate.definitions import definitions_history
 
     with reported():
         settings = settings_of(config, kafka__bootstrap_servers=bootstrap)

@@ -72,10 +72,10 @@ def _of_ids(dimension: str, members: MemberDefinitions) -> Iterator[str]:
             continue
         wanted = member_id(label_of_id(member))
         if member != wanted or not member or len(member.encode()) > MEMBER_BYTES_MAX:
-            told = f"; as an id it is {_shown(wanted)}" if wanted else ""
+            as_id = f"; as an id it is {_shown(wanted)}" if wanted else ""
             yield (
                 f"{where}: an id is the normal form of a label, of 1 to {MEMBER_BYTES_MAX} bytes, with "
-                f": | % {{ }} percent-encoded{told}"
+                f": | % {{ }} percent-encoded{as_id}"
             )
             continue
         name = slug_of_id(member)

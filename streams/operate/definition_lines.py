@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from streams.index.definition_changes import APPEARS, RENAMED, VANISHES, MemberChange
 from streams.index.shown_text import one_line
-from streams.operate.definitions import DefinitionsDiff, HistoryLine
+from streams.operate.defining import DefinitionsDiff, HistoryLine
 from streams.operate.proposing import ProposedLabel
 
 _SHOWN_MAX = 200

@@ -15,12 +15,12 @@ from streams.index.identifiers import DIMENSIONS
 from streams.index.label_text import label_of
 from streams.index.methodology import Market
 from streams.index.other_labels import LabelCounts
-from streams.operate.definitions import opened
+from streams.operate.defining import opened
 from streams.operate.label_weights import read_label_counts
 from streams.settings import Settings
 
 LIKENESS_MIN = 80
-"""Percent of `fuzz.token_sort_ratio`: `shoes` and `shoe` have 89, `shoes` and `shirts` 55."""
+"""Percent of `fuzz.token_sort_ratio`: a plural has 89, shoes and shirts have 55."""
 PROPOSED_MAX = 100
 
 
