@@ -16,6 +16,7 @@ from streams.publish.incident_records import PublishedAnswer, PublishedIncident,
 from streams.publish.incident_words import (
     STAYS_IN_PAGERDUTY,
     MarketNaming,
+    clock_time,
     say_answers,
     say_incident,
     say_suspicion,
@@ -187,7 +188,7 @@ def _shown(
         began=incident.began,
         title=words.title,
         headline=words.headline,
-        now=words.now,
+        now=f"{words.now}{_counted_until(incident, naming)}",
         size=words.size,
         timeline=timeline_of(incident, sent),
         sent=sent is not None,
@@ -202,6 +203,15 @@ def _shown(
         silenced=incident.silenced_by is not None,
         acknowledged=incident.acknowledged,
         verdict=incident.verdict,
+    )
+
+
+def _counted_until(incident: PublishedIncident, naming: MarketNaming) -> str:
+    """Say until when a card counts: by whole minutes, where the tiles beside it count by panes."""
+    if incident.over is not None:
+        return ""
+    return (
+        f" Counted until {clock_time(incident.size.until, naming.time_zone, incident.size.until)}."
     )
 
 

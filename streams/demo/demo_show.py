@@ -25,9 +25,9 @@ from streams.shops.simulate_history import SimulatedSeed
 from streams.shops.simulate_profile import Profile
 from streams.shops.simulate_run import Span, open_shops, simulate
 
-BACKFILL_MS = 160_000
-"""Length of the backfill. It covers the 1m window at once, and the 5m window by more than half, which is
-enough to show it. Each further minute would delay the first value by a second."""
+BACKFILL_MS = 360_000
+"""Length of the backfill. At least two whole minutes of it are final when the market becomes live: the
+detectors judge by these whether they may step by panes. It covers the windows of up to five minutes."""
 LIVE_DEADLINE_MS = 180_000
 MARKETS_SHOWN = 2
 WAITING_POLL_S = 0.1

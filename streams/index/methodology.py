@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import tomllib
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
@@ -132,6 +133,7 @@ class Market:
 
     code: str
     name: str
+    """As people read it; with the code behind it where another market has the same."""
     currency: str
     time_zone: str
     categories: tuple[str, ...]
@@ -190,7 +192,13 @@ def parse(text: str) -> Methodology:
         raise MethodologyError(f"methodology.toml: {error}; the operator must fix it") from error
     _check_numbers(file)
     _check_names(file)
-    markets = {code: _market(code, spec, file) for code, spec in sorted(file.markets.items())}
+    shared = _shared_names(file)
+    markets = {
+        code: _market(
+            code, spec, file, f"{spec.name.strip()} ({code})" if code in shared else spec.name
+        )
+        for code, spec in sorted(file.markets.items())
+    }
     return Methodology(
         edition=file.edition,
         pane_ms=file.pane_ms,
@@ -268,7 +276,14 @@ def _check_names(file: _FileContent) -> None:
         raise MethodologyError(f"methodology.toml: {mistake}; the operator must fix it")
 
 
-def _market(code: str, spec: _FileMarket, file: _FileContent) -> Market:
+def _shared_names(file: _FileContent) -> set[str]:
+    """Codes of the markets of which another one has the name: people must tell them apart."""
+    names = {code: spec.name.strip().casefold() for code, spec in file.markets.items()}
+    count = Counter(names.values())
+    return {code for code, name in names.items() if count[name] > 1}
+
+
+def _market(code: str, spec: _FileMarket, file: _FileContent, name: str) -> Market:
     where = f"methodology.toml: markets.{code}"
     try:
         ZoneInfo(spec.time_zone)
@@ -284,7 +299,7 @@ def _market(code: str, spec: _FileMarket, file: _FileContent) -> Market:
         )
     market = Market(
         code=code,
-        name=spec.name,
+        name=name,
         currency=spec.currency,
         time_zone=spec.time_zone,
         categories=_members(f"{where}.categories", file.category_sets[spec.categories], spec),

@@ -11,12 +11,15 @@ the larger of r and 5 r of the blocks counts. Panes are compared in the same way
 and terms of ten minutes are summed with a weight that fades over a fortnight. The upper limit of r, from
 the scatter of the hours, is made a quarter larger: k = 1 / (1.25 upper limit).
 
-Until a day is known, k is 5. A market that becomes live on a day of backlog learns from it at once. A k
+Until a day is known, k is 5. A market that becomes live on a backlog learns from it at once. A k
 below 5 is taken when the lower limit says so. Nothing is taken for burstier than 5 because little is
 known of it. An hour in which a shift was open teaches nothing.
 
-What an hour taught is used an hour later (a term: ten minutes later). So live minutes, which run ahead
-of the final ones, are judged with the k with which the final ones will be.
+Until two terms are known, panes are judged by the minutes there are, two at least. They have no scatter
+of terms yet: their upper limit is that of a sample of so many negative-binomial panes.
+
+What an hour taught is used an hour later (a term: ten minutes later; the first minutes: five). So live
+minutes, which run ahead of the final ones, are judged with the k with which the final ones will be.
 """
 
 from __future__ import annotations
@@ -38,6 +41,8 @@ HOURS_MIN = 24
 TERM_MINUTES = 10
 """Panes are compared with the level of this many minutes."""
 TERMS_MIN = 2
+FIRST_MINUTES = 2
+"""Whole minutes by which panes are judged at first: lumps of a minute or less show in them."""
 _BLOCK_MINUTES = 5
 _PANES_FROM = FAST_SIZE / _MARGIN
 """Size of panes, as learnt, from which they are as regular as FAST_SIZE says."""
@@ -49,6 +54,8 @@ blocks, and minutes. The term under way has the first five, with squares of pane
 _HOUR_SUMS, _TERM_SUMS = 9, 6
 _BY_MINUTES, _BY_BLOCKS, _BY_PANES = range(3)
 _SCALES, _MOMENTS = 3, 5
+_TERM_KEEPS = float(np.exp(-TERM_MINUTES / 60 / FORTNIGHT_HOURS))
+"""What a further term leaves of the weight of the earlier ones."""
 
 
 class LearntSizes:
@@ -91,6 +98,7 @@ class LearntSizes:
 
     def use_at_once(self) -> None:
         """Let what was taught count from the next minute on: no live minute was judged before it."""
+        self._judge_first_minutes()
         self.size, self.pane_size = self.next_size, self.next_pane_size
 
     def minute(self, minute: int, observed: Array, mu: Array, panes: Array | None) -> None:
@@ -114,28 +122,58 @@ class LearntSizes:
                 self.hour[_XX5 : _EE5 + 1] += (x * x, x * mu, mu * mu)
                 self.block[:] = 0.0
 
-        if (minute + 1) % TERM_MINUTES == 0:
-            self.pane_size = self.next_pane_size
+        if (minute + 1) % _BLOCK_MINUTES == 0:
+            term_ends = (minute + 1) % TERM_MINUTES == 0
+            due = self._few_terms | term_ends
+            self.pane_size = np.where(due, self.next_pane_size, self.pane_size)
             if self.learns:
-                self._teach_term()
+                if term_ends:
+                    self._teach_term()
+                self._judge_first_minutes()
         if (minute + 1) % 60 == 0:
             self.size = self.next_size
             if self.learns:
                 self._teach_hour()
 
+    @property
+    def _few_terms(self) -> Flags:
+        return np.asarray(self.taught[1] < TERMS_MIN * _TERM_KEEPS)
+
     def _teach_term(self) -> None:
-        x, e, xx, xe, ee, minutes = self.term
-        usable = (minutes == TERM_MINUTES) & (x > 0)
-        level = x / np.where(usable, e, 1.0)
-        scatter = (xx - 2 * level * xe / self.panes) + level**2 * ee / self.panes
-        a = _beyond(scatter, TERM_MINUTES * self.panes, x)
-        keep = np.exp(-TERM_MINUTES / 60 / FORTNIGHT_HOURS)
-        self._add(_BY_PANES, usable, a, level**2 * ee, keep)
-        self.taught[1] = np.where(usable, self.taught[1] * keep + 1, self.taught[1])
-        self.term[:] = 0.0
+        x, minutes = self.term[_X], self.term[_TERM_SUMS - 1]
+        whole = minutes >= TERM_MINUTES
+        usable = whole & (x > 0)
+        a, b = self._of_term()
+        self._add(_BY_PANES, usable, a, b, _TERM_KEEPS)
+        self.taught[1] = np.where(usable, self.taught[1] * _TERM_KEEPS + 1, self.taught[1])
+        # The first term goes on until it is whole: its minutes are all that is known.
+        self.term[:, whole | (self.taught[1] > 0)] = 0.0
         _, upper = self._limits(_BY_PANES)
-        size = np.clip(1 / (_MARGIN * np.maximum(upper, 1e-9)), SIZE_MIN, SIZE_MAX)
-        self.next_pane_size = np.where(self.taught[1] >= TERMS_MIN * keep, size, 0.0)
+        self.next_pane_size = np.where(self._few_terms, 0.0, _size_of(upper))
+
+    def _of_term(self) -> tuple[Array, Array]:
+        """(a, b) of the term under way; a / b estimates r."""
+        x, e, xx, xe, ee, minutes = self.term
+        level = x / np.where(e > 0, e, 1.0)
+        scatter = (xx - 2 * level * xe / self.panes) + level**2 * ee / self.panes
+        return _beyond(scatter, np.maximum(minutes, 1.0) * self.panes, x), level**2 * ee
+
+    def _judge_first_minutes(self) -> None:
+        """Judge panes by the minutes there are, where few terms are known.
+
+        The variance v of a sample of n counts errs by v sqrt((2 + excess kurtosis) / n).
+        """
+        a, b = self._of_term() + self.known[_BY_PANES, :2]
+        minutes = self.term[_TERM_SUMS - 1] + TERM_MINUTES * np.rint(self.taught[1])
+        enough = (minutes >= FIRST_MINUTES) & (b > 0)
+        b, minutes = np.where(enough, b, 1.0), np.where(enough, minutes, 1.0)
+        mean = np.sqrt(b / minutes) / self.panes
+        r = np.maximum(a / b, 0.0)
+        variance = mean + self.panes * r * mean**2
+        heavy = 2 + 6 * self.panes * r + 1 / variance
+        error = variance / (self.panes * mean**2) * np.sqrt(heavy / (minutes * self.panes))
+        size = np.where(enough, _size_of(r + _Z * error), 0.0)
+        self.next_pane_size = np.where(self._few_terms, size, self.next_pane_size)
 
     def _teach_hour(self) -> None:
         x, e, xx, xe, ee, xx5, xe5, ee5, minutes = self.hour
@@ -152,8 +190,7 @@ class LearntSizes:
         limits = (self._limits(_BY_MINUTES), self._limits(_BY_BLOCKS))
         lower = np.maximum(limits[0][0], limits[1][0])
         upper = np.maximum(limits[0][1], limits[1][1])
-        regular = np.clip(1 / (_MARGIN * np.maximum(upper, 1e-9)), SIZE_MIN, SIZE_MAX)
-        bursty = np.clip(1 / (_MARGIN * np.maximum(lower, 1e-9)), SIZE_MIN, FAST_SIZE)
+        regular, bursty = _size_of(upper), np.minimum(_size_of(lower), FAST_SIZE)
         size = np.where(regular >= FAST_SIZE, regular, bursty)
         enough = self.taught[0] >= HOURS_MIN * keep**HOURS_MIN
         self.next_size = np.where(enough, size, FAST_SIZE)
@@ -174,6 +211,11 @@ class LearntSizes:
         return r - error, r + error
 
 
-def _beyond(scatter: Array, counts: int, events: Array) -> Array:
+def _size_of(r: Array) -> Array:
+    """Size to be used where r is at most this."""
+    return np.asarray(np.clip(1 / (_MARGIN * np.maximum(r, 1e-9)), SIZE_MIN, SIZE_MAX))
+
+
+def _beyond(scatter: Array, counts: int | Array, events: Array) -> Array:
     """What counting does not explain of the scatter of so many counts about their own level."""
     return np.asarray(scatter * counts / (counts - 1) - events)

@@ -89,6 +89,15 @@ def test_what_is_over_is_said_to_be_over():
     assert words.title == "Books (category): orders were at 3.6 times usual"
 
 
+def test_a_card_says_until_when_it_counts():
+    """Its whole minutes end up to 60 s before the panes that the tiles beside it count."""
+    going = incident_fields([incident(stopped=True)], {})
+    (card,) = incidents_of(going, {}, BD).open
+    assert card.now == ("Now: 0 orders in the last minute, 980 usual. Counted until 04:13 UTC+06.")
+    (card,) = incidents_of(incident_fields([incident(over_ms=AS_OF_MS)], {}), {}, BD).past
+    assert "Counted until" not in card.now
+
+
 def test_what_looks_as_usual_again_is_not_said_to_go_on():
     back = REPLACE(MEASURES, now=RatioInterval(950.0, 980.0, 0.97, 0.9, 1.04))
     words = said(incident(stopped=True, measures=back))

@@ -9,6 +9,7 @@ from streams.flow import market_shifts
 from streams.flow.chunk import SourcePartition
 from streams.flow.ledger import Ledger
 from streams.flow.market_shifts import MarketShifts, Reach, decode_shifts
+from streams.flow.market_suspicions import MarketSuspicions
 from streams.flow.shift_watch import FINAL, LIVE
 from streams.flow.state import LIVE as LIVE_BOOK
 from streams.flow.state import SlotKey
@@ -27,31 +28,33 @@ RATE = 240
 
 
 class Constant:
-    """Expects RATE orders of the market in every minute, and nothing else."""
+    """Expects ``rate`` orders of the market in every minute, and nothing else."""
 
     version = 0
 
-    def __init__(self, width):
+    def __init__(self, width, rate=RATE):
         self.width = width
+        self.rate = rate
 
     def of_span(self, start_ms, end_ms):
         row = [0] * self.width
-        row[col.ORDERS] = RATE * MICRO * (end_ms - start_ms) // MINUTE_MS
+        row[col.ORDERS] = self.rate * MICRO * (end_ms - start_ms) // MINUTE_MS
         return ExpectedRow(row, {col.ORDERS: Noise(6_400, 0, 0)}, frozenset(), "2026-11-24")
 
 
 class Worker:
     """A ledger and the detectors that read it, as a worker moves them."""
 
-    def __init__(self):
+    def __init__(self, rate=RATE, share=1.0):
         self.ledger = Ledger(METHODOLOGY.markets["PK"], METHODOLOGY)
-        self.expectation = Constant(self.ledger.layout.live_width)
+        self.expectation = Constant(self.ledger.layout.live_width, rate)
+        self.share = share
         self.shifts = self.detectors()
         self.found = []
 
     def detectors(self):
         return MarketShifts(
-            self.ledger, self.expectation, METHODOLOGY.shifts, 1.0, lambda day: None
+            self.ledger, self.expectation, METHODOLOGY.shifts, self.share, lambda day: None
         )
 
     def knows_sizes(self):
@@ -291,3 +294,42 @@ def test_a_clock_that_is_set_back_while_sizes_are_taught_leaves_nothing_of_them(
 
 def sizes(worker):
     return worker.shifts.watch.record().states[0].sizes.sizes
+
+
+BUSY = 1_000
+BACKLOG_MS = 6 * MINUTE_MS - 37_000
+"""What a demo reads before it is live: at least two whole minutes of it are final then."""
+
+
+def fresh(panes, share=0.2, backlog_ms=BACKLOG_MS):
+    """A market of BUSY orders a minute, one of five, that is live after a backlog. ``panes``: counts."""
+    worker = Worker(BUSY, share)
+    suspected = MarketSuspicions(worker.ledger, worker.expectation, PANE_MS)
+    seen = []
+    for at, orders in enumerate(panes):
+        ends_ms = T + (at + 1) * PANE_MS
+        worker.sell(ends_ms - PANE_MS, int(orders))
+        if ends_ms >= T + backlog_ms:
+            worker.step(ends_ms)
+            suspected.step(worker.shifts.statuses(), (), T, ends_ms)
+            seen += [(ends_ms, each) for each in suspected.shown()]
+    return worker, seen
+
+
+@pytest.mark.parametrize("stops_s", [7 * 60, 8 * 60 + 5, 9 * 60 + 30, 10 * 60 + 55])
+@pytest.mark.parametrize("size", [15, 200])
+def test_a_stop_in_the_first_minutes_of_a_market_is_suspected_and_paged_by_its_panes(stops_s, size):
+    """Issue 17: no longer calm within 15 s, an outage within 75 s, 8 s of telling included."""
+    draw = np.random.default_rng(stops_s)
+    panes = draw.negative_binomial(size / 12, size / (size + BUSY), 13 * 12)
+    panes[stops_s * 1_000 // PANE_MS :] = 0
+    worker, seen = fresh(panes)
+    stops_ms = T + stops_s * 1_000
+    (found_ms, found) = worker.found[0]
+    assert (found.phase, found.direction) == (LIVE, -1)
+    assert 30_000 <= found_ms - stops_ms <= 67_000
+    first_ms, first = seen[0]
+    assert (first.dimension, first.observed) == ("market", 0)
+    assert 0 < first_ms - stops_ms <= 7_000
+    by_evidence = [each.evidence_ratio for at_ms, each in seen if at_ms < found_ms]
+    assert by_evidence == sorted(set(by_evidence)), "it grows with every pane"

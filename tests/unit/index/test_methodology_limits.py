@@ -56,6 +56,16 @@ def test_the_largest_edition_is_one():
     assert parse(with_numbers(edition=2**53 - 1)).edition == 2**53 - 1
 
 
+def test_markets_of_one_name_are_told_apart_by_their_codes():
+    """Messages and the page say the name alone."""
+    named = parse(TEXT.replace('name = "Nepal"', 'name = "pakistan "'))
+    assert [named.markets[code].name for code in ("PK", "NP", "BD")] == [
+        "Pakistan (PK)",
+        "pakistan (NP)",
+        "Bangladesh",
+    ]
+
+
 def test_a_grace_that_needs_too_many_panes_is_refused_with_its_name():
     with pytest.raises(MethodologyError, match=r"grace_ms 86400000 .* pane_ms 1000"):
         parse(with_numbers(pane_ms=1_000, grace_ms=86_400_000))

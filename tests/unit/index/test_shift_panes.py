@@ -181,6 +181,49 @@ def test_a_series_that_is_delivered_in_lumps_stays_on_minutes(lumps):
     assert (sizes.size > 40).all(), "its minutes are as regular as before"
 
 
+@pytest.mark.parametrize("minutes", [2, 5, 14])
+def test_panes_are_judged_by_the_first_minutes_and_lumps_are_seen_in_them(minutes):
+    """Two terms of the clock took 30 minutes: until then a stop was found by whole minutes."""
+    first = 7  # no full ten minutes end where a market begins
+
+    def judged(panes):
+        sizes = LearntSizes(panes.shape[2], PANES)
+        rate = np.full(panes.shape[2], RATE)
+        for minute, own in enumerate(panes.astype(float), first):
+            sizes.minute(minute, own.sum(axis=0), rate, own)
+        sizes.use_at_once()
+        return sizes.by_pane
+
+    shape = (minutes, PANES, 400)
+    rng = np.random.default_rng(6)
+    assert judged(rng.poisson(RATE / PANES, shape)).all()
+    drawn = {
+        size: judged(negative_binomial(rng, size / PANES, np.full(shape, RATE / PANES))).mean()
+        for size in (3.0, 15.0)
+    }
+    assert drawn[3.0] < 0.03
+    assert drawn[15.0] > 0.75
+    for lumps in (PANES // 2, PANES):
+        counts = rng.poisson(RATE / PANES, shape)
+        delivered = np.zeros_like(counts)
+        together = counts.reshape(minutes, -1, lumps, 400).sum(axis=2)
+        delivered.reshape(minutes, -1, lumps, 400)[:, :, 1] = together
+        assert not judged(delivered).any()
+    assert not judged(rng.poisson(RATE / PANES, (1, PANES, 400))).any(), "one minute is too few"
+
+
+def test_the_first_minutes_count_five_minutes_later():
+    rng = np.random.default_rng(7)
+    sizes = LearntSizes(1, PANES)
+    counts = []
+    for minute in range(2, 22):
+        own = rng.poisson(RATE / PANES, (PANES, 1)).astype(float)
+        sizes.minute(minute, own.sum(axis=0), np.array([RATE]), own)
+        counts.append((minute + 1, bool(sizes.by_pane[0])))
+    assert next(minute for minute, by_pane in counts if by_pane) == 10
+    assert counts[-1][1]
+
+
 def test_bursts_that_last_minutes_make_the_size_small():
     rng = np.random.default_rng(4)
     kept = np.exp(-1 / 3)
