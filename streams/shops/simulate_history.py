@@ -61,7 +61,7 @@ class SimulatedSeed(NamedTuple):
     hours: Hours
 
 
-class _Delivery(NamedTuple):
+class _DeliveryLag(NamedTuple):
     """Time from an order to its delivery, in hours and ms, and the share of the orders that it takes."""
 
     hours: int
@@ -141,12 +141,12 @@ def _by_member(drawn: _Drawn, market: Market) -> Iterator[tuple[str, str, list[l
             yield dimension, member, counts.tolist()
 
 
-def _deliveries(cohorts: Sequence[Cohort], block_ms: int) -> list[_Delivery]:
+def _deliveries(cohorts: Sequence[Cohort], block_ms: int) -> list[_DeliveryLag]:
     """Deliveries of the orders that are paid on delivery; those without one are cancelled before."""
     late = [cohort for cohort in cohorts if cohort.on_delivery]
     total = sum(cohort.share for cohort in late)
     return [
-        _Delivery(*divmod(each.blocks * block_ms, HOUR_MS), cohort.share / total)
+        _DeliveryLag(*divmod(each.blocks * block_ms, HOUR_MS), cohort.share / total)
         for cohort in late
         for each in cohort.follow_ups
         if each.kind == "delivered"
@@ -165,7 +165,7 @@ class _Drawn:
         random: np.random.Generator,
         orders: Counts,
         earlier: Counts,
-        deliveries: Sequence[_Delivery],
+        deliveries: Sequence[_DeliveryLag],
     ) -> None:
         self._catalogue = catalogue
         self._random = random
