@@ -28,7 +28,7 @@ from streams.index.shift_clock import MICRO, Array
 from streams.index.shift_detector import DetectorDesign, Detectors, ShiftEvent
 from streams.index.shift_keeping import restore, states_of
 from streams.index.shift_ratio import Contributor, RatioInterval, contributors
-from streams.index.shift_series import WatchedSeries, watched
+from streams.index.shift_series import WatchedSeries, rests, watched
 from streams.index.shift_sizes import LearntSizes
 from streams.index.shift_states import OpenShift, ShiftState
 
@@ -174,7 +174,10 @@ class ShiftWatch:
         self.done_until = 0
         """First minute not applied; an earlier minute is ignored."""
         self._final = Detectors(
-            np.array(page), np.array(drifts, dtype=bool), DetectorDesign(panes=panes)
+            np.array(page),
+            np.array(drifts, dtype=bool),
+            DetectorDesign(panes=panes),
+            rests(self.series),
         )
         self._live = self._final
         self._numbers_gone = 0
@@ -241,7 +244,9 @@ class ShiftWatch:
 
     def _forget(self) -> None:
         before = self._final
-        self._final = self._live = Detectors(before.page_days, before.drifts, before.design)
+        self._final = self._live = Detectors(
+            before.page_days, before.drifts, before.design, before.rests
+        )
         self._published.clear()
         self._why.clear()
 

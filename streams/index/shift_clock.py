@@ -166,8 +166,8 @@ class SeriesClock:
         """Apply one step of every series.
 
         ``begins``: minute in which the step begins. ``observed`` and ``mu``: events counted and
-        expected. ``gain``: the step in days, 0 for an alternative whose direction sleeps (it has no
-        evidence then).
+        expected (of each series, or of each alternative of it). ``gain``: the step in days, 0 for an
+        alternative whose direction sleeps (it has no evidence then).
         """
         before = self.days + gain
         kept = np.divide(self.days, before, out=np.zeros_like(before), where=before > 0)
@@ -200,6 +200,12 @@ class Weighing:
     def part(self, of: int) -> Weighing:
         """Weighing of one of ``of`` equal parts of a step, with as many parts of size and mean."""
         return Weighing(self.slope, self.base / of)
+
+    def replaced(self, at: Places, those: Weighing) -> Weighing:
+        """Weighing with ``those`` in the place of some series."""
+        slope, base = self.slope.copy(), self.base.copy()
+        slope[:, at], base[:, at] = those.slope, those.base
+        return Weighing(slope, base)
 
 
 def weighing(mu: Array, sizes: Array, edges: Array, factors: Array) -> Weighing:

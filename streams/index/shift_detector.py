@@ -11,6 +11,11 @@ no burstier than minutes (shift_sizes); else by minutes. Its large alternatives 
 learnt, the small ones at most FAST_SIZE: an error of the expectation beyond the edges looks like a small
 shift, and a size that is too small hides it (decision 0225).
 
+A series may be a part of a whole whose other part is a series too, as failed payments are. More of the
+whole brings more of the part: where the whole is above its expectation, the part's upper edges are
+multiplied by as much. So a rise of the part counts only beyond its usual share of what was seen. Its
+lower edges stay: a fall is judged as in any series.
+
 A minute changes the state in one way only. So a restart from the records leaves no trace, nor does a
 live copy that ran ahead and is thrown away. Workers and ``bench shifts`` run this code.
 """
@@ -18,7 +23,7 @@ live copy that ran ahead and is thrown away. Workers and ``bench shifts`` run th
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import msgspec
@@ -65,6 +70,10 @@ class DetectorDesign:
     silence_minutes: int = SILENCE_MINUTES
 
 
+Seen = tuple[Array, Array, Array]
+"""Events counted and expected in a step, and by how much the wholes were above their expectations."""
+
+
 @dataclass(frozen=True, slots=True)
 class ShiftEvent:
     """A shift found, or its end. Minutes are since the epoch, in parts to the pane."""
@@ -92,9 +101,17 @@ class Detectors:
     """
 
     def __init__(
-        self, page_days: Array, drifts: NDArray[np.bool_], design: DetectorDesign | None = None
+        self,
+        page_days: Array,
+        drifts: NDArray[np.bool_],
+        design: DetectorDesign | None = None,
+        rests: Mapping[int, int] | None = None,
     ) -> None:
+        """``rests``: of each series that is a part of a whole, the series of the rest."""
         n = len(page_days)
+        self.rests = dict(rests or {})
+        self._of_whole = np.array(list(self.rests), dtype=np.intp)
+        self._rest = np.array(list(self.rests.values()), dtype=np.intp)
         self.design = DetectorDesign() if design is None else design
         self.page_days = page_days
         self.drifts = drifts
@@ -175,11 +192,12 @@ class Detectors:
         if not whole:
             return events
         self.done_until[awake] = minute + 1
-        self._minute_steps(minute, np.flatnonzero(known & ~by_pane), observed, mu)
-        self._add_to_open(minute, observed, expected, panes)
+        times = self._times(observed, mu)
+        self._minute_steps(minute, np.flatnonzero(known & ~by_pane), observed, mu, times)
+        self._add_to_open(minute, observed, expected, panes, times)
         hour = self._slow_steps(minute, observed, expected)
         paged = {event.series for event in events}
-        ends = self._ends(minute, observed, expected, hour)
+        ends = self._ends(minute, (observed, mu, times), hour)
         events += [event for event in ends if event.series not in paged]
         events += self._due(np.arange(len(mu)), minute + 1)
         if self.design.learns:
@@ -240,6 +258,16 @@ class Detectors:
 
     # -- steps of the clocks ---------------------------------------------------------------------
 
+    def _times(self, observed: Array, mu: Array) -> Array:
+        """By how much each series' whole is above its expectation in a step; 1 where it is not."""
+        times = np.ones(len(mu))
+        part, rest = self._of_whole, self._rest
+        known = (mu[part] > 0) & (mu[rest] > 0)
+        whole = np.where(known, mu[part] + mu[rest], 1.0)
+        ratio = (observed[part] + observed[rest]) / whole
+        times[part] = np.where(known, np.maximum(ratio, 1.0), 1.0)
+        return times
+
     def _by_pane(self, mu: Array) -> NDArray[np.bool_]:
         if not self.design.learns:
             return np.zeros(len(mu), dtype=bool)
@@ -256,7 +284,14 @@ class Detectors:
         limit, others = self.page_days[at], self._days(at, fast=False)
         events: list[ShiftEvent] = []
         for number, counts in enumerate(panes[:, at]):
-            own.step(minute + number / parts, counts, mu_pane, gain, weigh)
+            times = self._times(panes[number], mu / parts)[at]
+            more = np.flatnonzero(times > 1)
+            mu_now, weigh_now = mu_pane, weigh
+            if more.size:
+                those = self._fast_weighing(at[more], mu, learnt[more], times[more]).part(parts)
+                weigh_now = weigh.replaced(more, those)
+                mu_now = self._beside(self.design.fast, mu_pane, times)
+            own.step(minute + number / parts, counts, mu_now, gain, weigh_now)
             due = np.flatnonzero(own.days.sum(axis=0) * self._parts[0][at] + others >= limit)
             if due.size:
                 self.fast.write_back(at, own)
@@ -269,23 +304,36 @@ class Detectors:
         self.fast.write_back(at, own)
         return events
 
-    def _minute_steps(self, minute: int, at: Places, observed: Array, mu: Array) -> None:
+    def _minute_steps(
+        self, minute: int, at: Places, observed: Array, mu: Array, times: Array
+    ) -> None:
         if not at.size:
             return
-        weigh = self._fast_weighing(at, mu, self.sizes.size[at])
+        weigh = self._fast_weighing(at, mu, self.sizes.size[at], times[at])
         gain = FAST.step_days * self._watched(self.design.fast, minute)[:, at]
         own = self.fast.those(at)
-        own.step(float(minute), observed[at], mu[at], gain, weigh)
+        expected = self._beside(self.design.fast, mu[at], times[at])
+        own.step(float(minute), observed[at], expected, gain, weigh)
         self.fast.write_back(at, own)
 
-    def _fast_weighing(self, at: Places, mu: Array, learnt: Array) -> clocks.Weighing:
+    def _beside(self, design: ClockDesign, mu: Array, times: Array) -> Array:
+        """What is expected of each series under each alternative: alternatives x series."""
+        expected = np.tile(mu, (len(design.factors), 1))
+        expected[: len(design.up)] *= times
+        return expected
+
+    def _fast_weighing(
+        self, at: Places, mu: Array, learnt: Array, times: Array | float = 1.0
+    ) -> clocks.Weighing:
         if not self.design.learns:
             learnt = np.full(len(at), FAST_SIZE)
         bands = self._fast_bands
         sizes = np.where(self._large, learnt, np.minimum(learnt, FAST_SIZE))
-        return weighing(mu[at], sizes, bands.edges[:, at], bands.factors)
+        edges = bands.edges[:, at]
+        edges[: len(self.design.fast.up)] *= times
+        return weighing(mu[at], sizes, edges, bands.factors)
 
-    def _slow_steps(self, minute: int, observed: Array, expected: Array) -> tuple[Array, Array]:
+    def _slow_steps(self, minute: int, observed: Array, expected: Array) -> Seen:
         """Add a minute to the slow step under way; at the hour's end apply it, and return it."""
         awake = expected >= 0
         held = self.held
@@ -294,18 +342,21 @@ class Detectors:
         held[2] += np.where(awake, observed, 0.0)
         held[3] += np.where(awake, expected, 0.0)
         if (minute + 1) % SLOW.step_minutes:
-            return _NONE, _NONE
+            return _NONE, _NONE, _NONE
         x, mu = held[2].copy(), held[3] / MICRO
+        times = self._times(x, mu)
         at = np.flatnonzero(mu > 0)
         if at.size:
             bands = self._slow_bands
-            weigh = weighing(mu[at], bands.sizes()[:, at], bands.edges[:, at], bands.factors)
+            edges = bands.edges[:, at]
+            edges[: len(SLOW.up)] *= times[at]
+            weigh = weighing(mu[at], bands.sizes()[:, at], edges, bands.factors)
             gain = SLOW.step_days * self._watched(SLOW, minute)[:, at]
             own = self.slow.those(at)
-            own.step(held[0, at], x[at], mu[at], gain, weigh)
+            own.step(held[0, at], x[at], self._beside(SLOW, mu[at], times[at]), gain, weigh)
             self.slow.write_back(at, own)
         held[1:] = 0.0
-        return x, mu
+        return x, mu, times
 
     def _watched(self, design: ClockDesign, minute: int) -> Array:
         """1 for each alternative whose direction does not sleep, else 0: alternatives x series."""
@@ -405,13 +456,15 @@ class Detectors:
         return found, best
 
     def _add_to_open(
-        self, minute: int, observed: Array, expected: Array, panes: Array | None
+        self, minute: int, observed: Array, expected: Array, panes: Array | None, times: Array
     ) -> None:
         """Add a minute to the shifts that go on; of the minute of a page, what came after it."""
         for series, shift in self.open.items():
             if expected[series] < 0:
                 continue
             x, e = float(observed[series]), float(expected[series])
+            if shift.direction == UP:
+                e *= float(times[series])
             if shift.paged_at > minute and panes is not None:
                 done = round((shift.paged_at - minute) * self.design.panes)
                 x -= float(panes[:done, series].sum())
@@ -419,19 +472,18 @@ class Detectors:
             shift.observed += round(x)
             shift.expected += round(e)
 
-    def _ends(
-        self, minute: int, observed: Array, expected: Array, hour: tuple[Array, Array]
-    ) -> list[ShiftEvent]:
+    def _ends(self, minute: int, seen: Seen, hour: Seen) -> list[ShiftEvent]:
         """Step the sums for the end of each shift that goes on; return the ends that were found."""
         over = []
         for series, shift in sorted(self.open.items()):  # in this order after a restart too
             noise = float(self.noise[series])
             if (shift.dated_by or shift.clock) == SLOW.name:
-                design, size = SLOW, clocks.slow_band(noise).size
-                x, mu = (float(each[series]) for each in hour) if len(hour[0]) else (0.0, 0.0)
+                design, size, step = SLOW, clocks.slow_band(noise).size, hour
             else:
-                design, size = FAST, FAST_SIZE
-                x, mu = float(observed[series]), float(expected[series]) / MICRO
+                design, size, step = FAST, FAST_SIZE, seen
+            x, mu, times = (float(each[series]) for each in step) if len(step[0]) else _NOTHING
+            if shift.direction == UP:
+                mu *= times
             if shift.paged_at <= minute and self._is_over(series, design, size, x, mu):
                 over.append(series)
         return [self._end(series, minute + 1) for series in over]
@@ -464,6 +516,7 @@ class Detectors:
 
 
 _NONE: Array = np.zeros(0)
+_NOTHING = (0.0, 0.0, 1.0)
 
 
 class _Bands:

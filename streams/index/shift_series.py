@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from streams.index import partials as col
@@ -43,6 +43,19 @@ class WatchedSeries(NamedTuple):
 def watched(layout: Layout) -> tuple[WatchedSeries, ...]:
     """All watched series of a market: its orders, then orders, captures and failures of its members."""
     return tuple(_watched(layout))
+
+
+def rests(series: Sequence[WatchedSeries]) -> dict[int, int]:
+    """Place of each series of failed payments -> that of the same method's captured ones.
+
+    Together they are the payments tried: a method that is used more fails more often.
+    """
+    captured = {each.member: at for at, each in enumerate(series) if each.dimension == METHOD}
+    return {
+        at: captured[each.member]
+        for at, each in enumerate(series)
+        if each.dimension == PAYMENT_FAILURE
+    }
 
 
 def _watched(layout: Layout) -> Iterator[WatchedSeries]:

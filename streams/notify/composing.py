@@ -12,11 +12,14 @@ from urllib.parse import quote
 
 import msgspec
 
+from streams.index.indices import CATEGORY, METHOD
 from streams.index.instants import parse_instant
 from streams.index.operator_answers import NOTE
 from streams.index.panes import rfc3339
+from streams.index.shift_series import PAYMENT_FAILURE
 from streams.index.shown_sizes import count_words, duration, figure, size_words
 from streams.index.shown_text import one_line
+from streams.notify.advice import advice_on, is_advice
 from streams.notify.alert_group import AlertGroup, WebhookAlert
 from streams.notify.instant_words import time_words
 from streams.notify.market_now import MarketNow, Series, ShiftNow
@@ -60,6 +63,7 @@ _LINKS = (
     ("runbook", "Runbook", "runbook_url"),
 )
 _ADDRESS = re.compile(r"https?://[^/\s]+", re.IGNORECASE)
+_OF_CATEGORY = re.compile(r"&var-category=[^&#]*")
 _SINCE = re.compile(r" since |: ?(?=\d)")
 
 
@@ -186,7 +190,7 @@ def compose(
     ``now`` is empty for alerts of no market. ``incident``: what is published of it; then page, commands
     and messages say the same.
     """
-    lead = leading(group.alerts)
+    lead = _standing(group.alerts, incident)
     series = series_of(lead)
     shift = None if series is None else now.shifts.get(series)
     shown = sorted(group.alerts, key=lambda alert: (alert is not lead, not alert.firing))
@@ -252,12 +256,42 @@ def unread(notice: Notice, now: MarketNow, now_ms: int, zone: str) -> Notice:
     )
 
 
+def _standing(alerts: Sequence[WebhookAlert], incident: PublishedIncident | None) -> WebhookAlert:
+    """The alert that stands for a message: that of the series which leads its incident, if one fires."""
+    lead = leading(alerts)
+    if incident is None:
+        return lead
+    own = [
+        alert
+        for alert in alerts
+        if alert.firing == lead.firing and _is_of_lead(alert.name, series_of(alert), incident)
+    ]
+    return leading(own) if own else lead
+
+
+def _is_of_lead(name: str, series: Series | None, incident: PublishedIncident) -> bool:
+    """Whether an alert is of what leads an incident, and says what to do about it."""
+    dimension = METHOD if incident.dimension == PAYMENT_FAILURE else incident.dimension
+    return (name, series) == (advice_on(incident).alert, (dimension, incident.member))
+
+
 def _described(
     notice: Notice, incident: PublishedIncident, now: MarketNow, now_ms: int, naming: MarketNaming
 ) -> Notice:
     """Say of an incident what the page says of it. Its sentences name their subject; so do facts."""
     words = say_incident(incident, naming, now.suspicions)
     as_of = f" ({_as_of(now, now_ms)})" if incident.over is None else ""
+    told = any(
+        _is_of_lead(each.name, (each.dimension, each.member), incident)
+        for each in notice.alerts[:1]
+    )
+    if not told or is_advice(notice.advice, incident.id):
+        # What the alert says, or an earlier message, is about another series.
+        notice = msgspec.structs.replace(
+            notice,
+            advice=one_line(advice_on(incident).words(incident.id), SENTENCE_MAX),
+            links=tuple(_led_by(link, incident) for link in notice.links),
+        )
     return msgspec.structs.replace(
         notice,
         title=one_line(words.headline, TITLE_MAX),
@@ -413,6 +447,18 @@ def _links(lead: WebhookAlert, incident: str | None) -> tuple[NoticeLink, ...]:
             # What no address has was put there by a label.
             found.append(NoticeLink(name, text, quote(url, safe="/:?#[]@!$&'()*+,;=%~-._")))
     return tuple(found)
+
+
+def _led_by(link: NoticeLink, incident: PublishedIncident) -> NoticeLink:
+    """Let a link lead to what is said or shown of the series that leads an incident."""
+    url = link.url
+    if link.name == "runbook":
+        url = f"{url.partition('#')[0]}#{advice_on(incident).alert.lower()}"
+    elif link.name == "dashboard":
+        url = _OF_CATEGORY.sub("", url)
+        if incident.dimension == CATEGORY:
+            url += f"&var-category={quote(incident.member, safe='')}"
+    return NoticeLink(link.name, link.text, url)
 
 
 def _alert(alert: WebhookAlert) -> NoticeAlert:

@@ -78,9 +78,8 @@ def _of_incident(incident: PublishedIncident, sent: PublishedSent | None) -> lis
         found.append(f"  sent {one_line(sent.first[:16], TEXT_MAX)}Z ({to})")
     found += [f"  {_of_answer(each)}" for each in (*given, *incident.notes)]
     if (before := incident.acknowledged_before) is not None:
-        found.append(
-            f"  {_of_answer(before)}, before it became worse at {(incident.worsened or '')[:16]}Z"
-        )
+        worse = (incident.worsened or before.at)[:16]
+        found.append(f"  {_of_answer(before)}, before it became worse at {worse}Z")
     by = incident.silenced_by
     if by is not None and by != incident.id:
         found.append(f"  does not page: {by} is expected")

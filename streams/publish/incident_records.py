@@ -103,7 +103,7 @@ class PublishedAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class TakenAnswer(PublishedAnswer, frozen=True, omit_defaults=True):
-    """An answer as its giver gets it back. ``taken_back``: what was in force of it no longer is."""
+    """An answer as its giver gets it back. ``taken_back``: the one in force no longer is."""
 
     taken_back: bool = False
 

@@ -110,6 +110,55 @@ def test_a_jump_is_found_live_and_confirmed_by_final_minutes_under_the_same_numb
     assert status["category", "computing"].direction == 0
 
 
+def failures(*, tried, failing, panes=True):
+    """Shifts of cod's failed payments, where 250 a minute are tried and 10 fail.
+
+    From minute 300 on ``tried`` times as many are tried, and ``failing`` times the share fails.
+    """
+    watch, rng = new_watch(), np.random.default_rng(7)
+    places = {(each.dimension, each.member): at for at, each in enumerate(watch.series)}
+    captured, failed = places["payment_method", "cod"], places["payment_failure", "cod"]
+    watch._final.sizes.size[:] = watch._final.sizes.next_size[:] = 15.0
+    watch._final.sizes.pane_size[:] = watch._final.sizes.next_pane_size[:] = 15.0 if panes else 0.0
+    expected = np.full(len(watch.series), -1.0)
+    expected[captured], expected[failed] = 240 * MICRO, 10 * MICRO
+    found = []
+    for minute in range(420):
+        after = minute >= 300
+        level = 250 * rng.gamma(15, 1 / 15) * (tried if after else 1) / 12
+        rows = []
+        for _ in range(12):
+            row = [0] * LAYOUT.live_width
+            payments = rng.poisson(level)
+            row[watch.series[failed].column] = int(
+                rng.binomial(payments, 0.04 * (failing if after else 1))
+            )
+            row[watch.series[captured].column] = int(payments) - row[watch.series[failed].column]
+            rows.append(row)
+        whole = [sum(column) for column in zip(*rows, strict=True)]
+        noise = np.full(len(expected), 0.005)
+        seen = WatchedMinute(minute, whole, ExpectedMinute(expected, noise), rows)
+        found += watch.apply_final(seen, lambda *_: [(0, 0)] * len(watch.series))
+    shifts = [(each.dimension, each.direction, each.at) for each in found if each.event == "page"]
+    assert ("payment_method" in {each for each, _, _ in shifts}) is (tried > 1)
+    return [
+        (direction, at - 300)
+        for dimension, direction, at in shifts
+        if dimension != "payment_method"
+    ]
+
+
+@pytest.mark.parametrize("panes", [True, False])
+def test_failed_payments_are_judged_given_the_payments_that_were_tried(panes):
+    """Of 4.6 times the payments 3.7 % failed, where 4 % do, and that paged as failures."""
+    assert failures(tried=4.6, failing=0.037 / 0.04, panes=panes) == []
+    ((direction, after),) = failures(tried=1.0, failing=5.0, panes=panes)
+    assert (direction, 0 < after <= 6) == (1, True)
+    ((direction, after),) = failures(tried=4.6, failing=5.0, panes=panes)
+    assert (direction, 0 < after <= 6) == (1, True), "more than its share of what is tried"
+    assert failures(tried=1.0, failing=0.0, panes=panes)[0][0] == -1, "a fall is as in any series"
+
+
 def test_a_late_event_withdraws_a_shift_that_was_only_live():
     market = Market()
     for minute in range(200):

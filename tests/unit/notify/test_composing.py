@@ -16,9 +16,10 @@ from support.operator_files import ROOT
 from support.publications import suspicion
 
 from streams.index.panes import rfc3339
+from streams.notify.advice import ADVICE, OUTAGE
 from streams.notify.alert_group import ALERTS_MAX, AlertGroupError, decode_group
 from streams.notify.causes import Cause, causes_of
-from streams.notify.composing import compose, lasting
+from streams.notify.composing import compose, lasting, refreshed
 from streams.notify.market_now import CountNow, MarketNow, ShiftNow, market_now
 from streams.notify.message_news import answers_in_force, answers_news
 from streams.notify.notice import Notice, NoticeKind
@@ -161,6 +162,74 @@ def test_an_incident_is_described_by_what_is_published_of_it():
     named = alert()
     named["annotations"]["page_url"] += "&incident=PK-20260102T0437-down"
     assert said(named, of=incident()).links[0].url == notice.links[0].url
+
+
+COD = ("payment_method", "cod")
+
+
+def led_by(dimension, member, kind, direction):
+    """An incident whose leading series that is, after its market."""
+    found = incident(dimension=dimension, member=member, kind=kind)
+    (shift,) = found["shifts"]
+    own = shift | {"dimension": dimension, "member": member, "direction": direction}
+    return found | {"shifts": [shift | {"over": rfc3339(NOW_MS)}, own]}
+
+
+def runbook_of(notice):
+    return next(link.url for link in notice.links if link.name == "runbook").partition("#")[2]
+
+
+def test_what_to_do_is_said_of_the_series_that_the_title_names():
+    """Once cod led and its market was back, messages told for minutes what to do about an outage."""
+    collapsed = alert("EcindexPaymentMethodCollapsed", dimension="payment_method", member="cod")
+    collapsed["annotations"]["description"] = "Chosen less: ask."
+    down = led_by(*COD, "outage", "down")
+    notice = said(alert(), collapsed, of=down)
+    assert (notice.advice, runbook_of(notice)) == (
+        "Chosen less: ask.",
+        collapsed["annotations"]["runbook_url"].partition("#")[2],
+    )
+    assert notice.title.startswith("Cash on delivery (payments, Pakistan)")
+    notice = said(alert(), of=down)
+    assert notice.advice.startswith("Chosen less: ask who owns the checkout")
+    assert runbook_of(notice) == "ecindexpaymentmethodcollapsed"
+    before = said(of=incident())
+    assert runbook_of(before) == "ecindexmarketoutage"
+    (now_led,) = published(down)
+    after = refreshed(before, now_led, STOPPED, NOW_MS, PK)
+    assert (after.advice, runbook_of(after)) == (notice.advice, runbook_of(notice))
+    (whole,) = published(incident())
+    again = refreshed(after, whole, STOPPED, NOW_MS, PK)
+    assert again.advice.startswith("Ask whether the shop takes orders")
+    assert runbook_of(again) == "ecindexmarketoutage"
+
+
+@pytest.mark.parametrize(
+    ("dimension", "kind", "direction", "says", "entry"),
+    [
+        ("category", "outage", "down", "delisted", "ecindexdemandshift"),
+        ("category", "jump", "up", "price and listing", "ecindexdemandshift"),
+        ("payment_method", "jump", "up", "another method is out of order", "ecindexdemandshift"),
+        ("payment_failure", "jump", "up", "call its provider", "ecindexpaymentfailures"),
+        ("channel", "drop", "down", "can order there", "ecindexdemandshift"),
+        ("region", "jump", "up", "campaign there", "ecindexdemandshift"),
+    ],
+)
+def test_what_to_do_is_of_the_dimension_and_the_direction(dimension, kind, direction, says, entry):
+    found = led_by(dimension, "toys", kind, direction)
+    notice = said(alert(), of=found)
+    assert says in notice.advice
+    assert runbook_of(notice) == entry
+    shown = next(link.url for link in notice.links if link.name == "dashboard")
+    assert ("var-category=toys" in shown) is (dimension == "category")
+
+
+def test_messages_and_alerts_say_the_same_about_what_to_do():
+    alerts = " ".join((ROOT / "config/prometheus/alerts.yml").read_text().split())
+    silent = ADVICE["payment_failure", -1]
+    for each in {OUTAGE, *ADVICE.values()} - {silent}:
+        assert each.text in alerts
+        assert f"- alert: {each.alert} " in alerts
 
 
 def test_the_message_of_the_contract_has_every_field():
