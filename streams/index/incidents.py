@@ -16,7 +16,7 @@ from typing import Literal
 import msgspec
 
 from streams.index.incident_measures import Measures, State
-from streams.index.indices import ALL, MARKET
+from streams.index.indices import ALL, MARKET, METHOD
 from streams.index.panes import DAY_MS, HOUR_MS, MINUTE_MS, rfc3339
 from streams.index.shift_clock import DRIFT, FAST
 from streams.index.shift_ratio import RatioInterval, strength
@@ -116,9 +116,10 @@ class Incident(msgspec.Struct):
         """The shift that it is named by: the market's own, else the strongest.
 
         While it is open, one that goes on leads: what is over is history. One that is not back yet comes
-        before one that looks so. One that was withdrawn leads only where all were.
+        before one that looks so, and one in the incident's direction before failures in the other. One
+        that was withdrawn leads only where all were.
         """
-        return max(self.shifts, key=_leads)
+        return max(self.shifts, key=self._leads)
 
     @property
     def whole(self) -> IncidentShift | None:
@@ -152,18 +153,18 @@ class Incident(msgspec.Struct):
         back = judged and measures is not None and measures.is_back(lead.interval)
         return "returning" if back else "open"
 
-
-def _leads(shift: IncidentShift) -> tuple[bool, bool, bool, bool, bool, float]:
-    """Key by which the shifts of an incident lead it."""
-    going = not shift.over_ms
-    return (
-        not shift.withdrawn,
-        going,
-        not shift.good_news,
-        shift.of_market,
-        not (going and shift.back),
-        shift.strength,
-    )
+    def _leads(self, shift: IncidentShift) -> tuple[bool, bool, bool, bool, bool, bool, float]:
+        """Key by which the shifts of an incident lead it."""
+        going = not shift.over_ms
+        return (
+            not shift.withdrawn,
+            going,
+            not shift.good_news,
+            shift.of_market,
+            shift.direction == self.direction,
+            not (going and shift.back),
+            shift.strength,
+        )
 
 
 def incident_id(market: str, found_ms: int, direction: int) -> str:
@@ -344,12 +345,18 @@ def _explains(incident: Incident, shift: IncidentShift) -> bool:
         return False
     together = _apart_ms(incident, shift) <= _tolerance_ms(shift)
     if shift.direction != incident.direction:
-        # Payments that fail more are captured less: one cause in two directions.
-        return together and PAYMENT_FAILURE in {
-            shift.dimension,
-            *(each.dimension for each in incident.shifts),
-        }
+        return together and _fails(incident, shift)
     return together or (_has_market(incident) and not shift.of_market)
+
+
+def _fails(incident: Incident, shift: IncidentShift) -> bool:
+    """True when payments that fail more may be why they are captured less: one cause, two directions.
+
+    Failures join any incident, and missing payments join one of failures alone. A market that stops
+    while payments fail is an incident of its own, in its own direction.
+    """
+    only_failures = all(each.dimension == PAYMENT_FAILURE for each in incident.shifts)
+    return shift.dimension == PAYMENT_FAILURE or (shift.dimension == METHOD and only_failures)
 
 
 def _apart_ms(incident: Incident, shift: IncidentShift) -> int:
