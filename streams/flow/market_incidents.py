@@ -14,7 +14,14 @@ from operator import attrgetter
 import msgspec
 
 from streams.flow.shift_watch import FINAL, LIVE, ActiveShift, FoundShift, SeriesStatus
-from streams.index.incident_measures import STOPPED_RATIO, Measures, Recent, SpanSums, measure
+from streams.index.incident_measures import (
+    STOPPED_RATIO,
+    Measures,
+    NowSize,
+    Recent,
+    SpanSums,
+    measure,
+)
 from streams.index.incidents import (
     Ended,
     Incident,
@@ -98,6 +105,9 @@ class MarketIncidents:
         self._until = until
         if due or before.keys() != after.keys():
             self._shown = _shown(self.kept)
+            recent = Recent(until, cache(sums))
+            for shown in self._shown:
+                shown.market_now = _market_now(shown, recent)
         return before != after
 
 
@@ -117,6 +127,13 @@ def _shown(incidents: Iterable[Incident]) -> list[Incident]:
         for each in incidents
         if each.over_ms or each.measures is not None
     ]
+
+
+def _market_now(incident: Incident, recent: Recent) -> NowSize | None:
+    whole = incident.whole
+    if incident.over_ms or whole is None or not whole.over_ms:
+        return None
+    return recent.size((whole.dimension, whole.member), whole.start_ms // MINUTE_MS)
 
 
 def _heads(incidents: Sequence[Incident]) -> dict[str, tuple[int, int, tuple[ShiftName, ...]]]:

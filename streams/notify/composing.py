@@ -12,9 +12,11 @@ from urllib.parse import quote
 
 import msgspec
 
+from streams.index.incident_measures import DISPLAY_NOISE, may_be_usual
 from streams.index.instants import parse_instant
 from streams.index.operator_answers import NOTE
 from streams.index.panes import rfc3339
+from streams.index.shift_ratio import ratio_interval
 from streams.index.shown_sizes import count_words, duration, figure, size_words
 from streams.index.shown_text import one_line
 from streams.notify.alert_group import AlertGroup, WebhookAlert
@@ -376,13 +378,24 @@ def _now(series: Series | None, now: MarketNow, now_ms: int, *, firing: bool, ba
     elif firing and series[0] != "payment_method":
         verdict = "the detector no longer sees it; the alert ends within minutes"
     else:
-        verdict = "back within what is expected" if back else ""
+        verdict = "back within what is expected" if back and _looks_usual(series, now) else ""
     numbers = "; ".join(sentences)
     text = ": ".join(filter(None, (verdict, numbers)))
     if not now.as_of_ms:
         return one_line(text, SENTENCE_MAX)
     as_of = _as_of(now, now_ms)
     return one_line(f"{text} ({as_of})" if text else f"the newest values are {as_of}", SENTENCE_MAX)
+
+
+def _looks_usual(series: Series, now: MarketNow) -> bool:
+    """False where a shift of a series, or its last minute, contradicts that it is back."""
+    last = now.counts.get((series, "1m"))
+    if series in now.shifts:
+        return False
+    if last is None or not last.expected:
+        return True
+    size = ratio_interval(last.value, last.expected, DISPLAY_NOISE)
+    return may_be_usual(size.lower, size.upper)
 
 
 def _as_of(now: MarketNow, now_ms: int) -> str:

@@ -5,7 +5,7 @@ One structure for those who write it and those who read it. Instants are RFC 333
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -13,7 +13,7 @@ from streams.flow.market_answers import NOT_ANSWERED, GivenAnswers
 from streams.index.demand import SCALE
 from streams.index.formats import json_reader
 from streams.index.incident_measures import Affected, Measures, State
-from streams.index.incidents import WAYS, Incident, IncidentShift, Kind
+from streams.index.incidents import WAYS, Direction, Incident, IncidentShift, Kind, market_again
 from streams.index.operator_answers import EXPECTED, Answer
 from streams.index.panes import rfc3339
 from streams.index.shift_ratio import RatioInterval
@@ -135,6 +135,10 @@ class PublishedIncident(msgspec.Struct, frozen=True):
     """Count of the last minutes where nothing is expected of them, and ``now`` has no ratio to say."""
     earlier_verdict: PublishedAnswer | None = None
     """Verdict that holds again if ``verdict`` is taken back."""
+    market_now: IncidentSize | None = None
+    """``now`` of the market's own total, where its shift is over and another series leads."""
+    market_again: Direction | None = None
+    """Way in which the market's own total is shifted or suspected although its shift here is over."""
     v: int = VERSION
 
 
@@ -143,11 +147,21 @@ _encode = msgspec.json.Encoder().encode
 
 
 def incident_fields(
-    incidents: Iterable[Incident], answers: Mapping[str, GivenAnswers]
+    incidents: Sequence[Incident], answers: Mapping[str, GivenAnswers], suspected: int = 0
 ) -> dict[str, str]:
-    """Fields of ``:incidents``: id -> JSON of the incident. ``answers``: what is said of them, by id."""
+    """Fields of ``:incidents``: id -> JSON of the incident.
+
+    ``answers``: what is said of them, by id; ``suspected``: direction of the suspicion of the market's
+    own total, 0 without one.
+    """
     return {
-        each.id: _encode(published_incident(each, answers.get(each.id, NOT_ANSWERED))).decode()
+        each.id: _encode(
+            published_incident(
+                each,
+                answers.get(each.id, NOT_ANSWERED),
+                WAYS.get(market_again(each, incidents) or (0 if each.over_ms else suspected)),
+            )
+        ).decode()
         for each in incidents
     }
 
@@ -167,8 +181,10 @@ def read_incidents(fields: Mapping[str, str]) -> list[PublishedIncident]:
     return found
 
 
-def published_incident(incident: Incident, given: GivenAnswers = NOT_ANSWERED) -> PublishedIncident:
-    """Return an incident as it is published."""
+def published_incident(
+    incident: Incident, given: GivenAnswers = NOT_ANSWERED, again: Direction | None = None
+) -> PublishedIncident:
+    """Return an incident as it is published. ``again``: its ``market_again``."""
     lead, measures = incident.lead, incident.measures
     until_ms = lead.over_ms or incident.over_ms
     if not until_ms:
@@ -197,6 +213,8 @@ def published_incident(incident: Incident, given: GivenAnswers = NOT_ANSWERED) -
         silenced_by=given.silenced_by,
         now_counted=None if incident.over_ms else _now_counted(measures),
         earlier_verdict=given.earlier_verdict and published_answer(given.earlier_verdict),
+        market_now=_market_now(incident),
+        market_again=again,
     )
 
 
@@ -244,6 +262,11 @@ def _now(measures: Measures | None) -> IncidentSize | None:
     if measures is None or measures.now is None:
         return None
     return _size(measures.now, measures.now_since_ms, measures.until_ms)
+
+
+def _market_now(incident: Incident) -> IncidentSize | None:
+    now = incident.market_now
+    return None if now is None else _size(now.size, now.since_ms, now.until_ms)
 
 
 def _now_counted(measures: Measures | None) -> IncidentCount | None:

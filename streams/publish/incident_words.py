@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 from streams.index.answer_records import AUTHOR_MAX, TEXT_MAX
 from streams.index.currencies import exponent, major_units
-from streams.index.incident_measures import STOPPED_RATIO
+from streams.index.incident_measures import STOPPED_RATIO, may_be_usual
 from streams.index.indices import CATEGORY, CHANNEL, MARKET, METHOD, REGION
 from streams.index.instants import parse_instant
 from streams.index.labels import label
@@ -42,6 +42,7 @@ _DIMENSIONS = {
     PAYMENT_FAILURE: ("method's failed payments", "methods' failed payments"),
 }
 _ALL = {METHOD: "payments by every method", PAYMENT_FAILURE: "failed payments by every method"}
+_TURNS = {"up": "rise", "down": "fall"}
 _NO_MINOR_UNITS = 1_000
 """Amounts in major units from here on are said without their minor units."""
 _WHOLE_PERCENT_FROM = 0.01
@@ -342,7 +343,10 @@ def _going_now(incident: PublishedIncident) -> str:
 
 
 def _market_back(incident: PublishedIncident, naming: MarketNaming) -> str:
-    """Say by when the market's own total was back, where something else went on; else ''."""
+    """Say by when the shift of the market's own total was over, where something else went on; else ''.
+
+    It is back where nothing contradicts: a jump is over, too, when the market stops.
+    """
     leads = incident.dimension == MARKET
     ends = [
         (each.over, each)
@@ -354,13 +358,37 @@ def _market_back(incident: PublishedIncident, naming: MarketNaming) -> str:
     over, shift = max(ends, key=lambda each: _ms(each[0]))
     if over == incident.over:
         return ""
-    back = f" The market as a whole was back by {_time(incident, over, naming)}"
-    if leads:  # its counts are those of the incident
-        return f"{back}."
-    return (
-        f"{back}: {figure(shift.observed)} {counted(MARKET)} since "
-        f"{_time(incident, shift.start, naming)}, {figure(shift.expected)} usual."
-    )
+    by = _time(incident, over, naming)
+    back = f" The market as a whole was back by {by}"
+    if contradicted := not _is_back(incident):
+        back = f" The market's {_TURNS[shift.direction]} was over by {by}"
+    if not leads:  # else its counts are those of the incident
+        back += (
+            f": {figure(shift.observed)} {counted(MARKET)} since "
+            f"{_time(incident, shift.start, naming)}, {figure(shift.expected)} usual"
+        )
+    return f"{back}.{_market_now(incident) if contradicted else ''}"
+
+
+def _is_back(incident: PublishedIncident) -> bool:
+    """Whether the market's own total is as usual after its shift, as far as is known."""
+    if incident.market_again is not None:
+        return False
+    now = incident.market_now
+    if incident.over is not None:
+        return True
+    return now is not None and may_be_usual(now.lower, now.upper)
+
+
+def _market_now(incident: PublishedIncident) -> str:
+    """Say how the market's own total is, where it is not back."""
+    now, again, said = incident.market_now, incident.market_again, ""
+    if now is not None:
+        count = count_words(now.observed, counted(MARKET))
+        said = f" It had {count} in {_last(now)}, {figure(now.expected)} usual."
+    if again is not None and incident.over is None:
+        said += f" A {_TURNS[again]} of it is seen since."
+    return said
 
 
 def _unexpected_now(incident: PublishedIncident) -> str:
@@ -429,8 +457,8 @@ def _affected(incident: PublishedIncident) -> str:
     ]
     if not others:
         return "Nothing else is shifted." if incident.over is None else ""
-    shifted = _listed("Shifted too", [name for back, name in others if not back])
-    return " ".join(filter(None, (shifted, _listed("Back", [n for back, n in others if back]))))
+    shifted = _listed("Shifted too", [name for over, name in others if not over])
+    return " ".join(filter(None, (shifted, _listed("Over", [n for over, n in others if over]))))
 
 
 def _is_good(shift: ShiftOfIncident) -> bool:

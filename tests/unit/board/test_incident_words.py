@@ -9,6 +9,7 @@ from support.publications import (
     MEASURES,
     incident,
     incident_shift,
+    publication,
     suspicion,
 )
 
@@ -22,7 +23,7 @@ from streams.board.shown_incidents import (
 )
 from streams.board.shown_shifts import active
 from streams.flow.market_answers import GivenAnswers
-from streams.index.incident_measures import Affected, Excess
+from streams.index.incident_measures import Affected, Excess, NowSize
 from streams.index.incidents import INCIDENTS_MAX
 from streams.index.operator_answers import Answer
 from streams.index.panes import rfc3339
@@ -35,6 +36,7 @@ from streams.publish.incident_words import (
     say_incident,
     say_suspicion,
 )
+from streams.publish.redis_state import OwnedMarket, RedisLimits
 from streams.publish.sent_records import sent_text
 from streams.publish.suspicion_records import published_suspicion, suspicion_fields
 
@@ -98,6 +100,48 @@ def test_what_looks_as_usual_again_is_not_said_to_go_on():
     )
     words = said(incident(measures=back))
     assert words.title == "Bangladesh: orders look as usual again after 0.4 % of usual"
+
+
+def test_a_market_that_stopped_when_its_jump_was_over_is_not_said_to_be_back():
+    minute = 60_000
+    jump = incident_shift(direction=1, at_ms=AS_OF_MS - 5 * minute, over_ms=AS_OF_MS - 2 * minute)
+    toys = incident_shift("category", "toys", direction=1, at_ms=AS_OF_MS - 4 * minute)
+    rise = incident(jump, toys)
+    stop = incident(incident_shift(at_ms=AS_OF_MS + 6 * minute))
+
+    def now_of(shown, others=(), suspected=0):
+        (found,) = incidents_of(incident_fields([shown, *others], {}, suspected), {}, BD, {}).open
+        return found.now
+
+    usual = RatioInterval(990.0, 980.0, 1.01, 0.9, 1.1)
+    rise.market_now = NowSize(AS_OF_MS - minute, AS_OF_MS, usual)
+    assert "The market as a whole was back by 04:11 UTC+06" in now_of(rise)
+    assert now_of(rise, suspected=-1).endswith(" A fall of it is seen since.")
+    assert "The market's rise was over by 04:11 UTC+06" in now_of(rise, suspected=-1)
+    both = incidents_of(incident_fields([rise, stop], {}), {}, BD).open
+    assert [each.now.endswith(" A fall of it is seen since.") for each in both] == [False, True]
+    rise.market_now = None
+    assert "back" not in now_of(rise), "it is not known"
+    rise.over_ms = toys.over_ms = AS_OF_MS
+    stop.lead.start_ms = jump.over_ms - minute
+    assert "The market's rise was over by" in say_over(rise, stop)
+    stop.lead.start_ms = jump.over_ms + minute
+    assert "The market as a whole was back by" in say_over(rise, stop)
+
+
+def test_an_incident_is_written_again_when_a_suspicion_contradicts_it():
+    rise = [incident(incident_shift(direction=1, over_ms=AS_OF_MS), incident_shift("region"))]
+    answers, state = {}, OwnedMarket("PK", RedisLimits(60_000))
+    for at, suspicions in enumerate(([], [suspicion()], [])):
+        given = {"incidents": rise, "answers": answers, "suspicions": suspicions}
+        state.take_publication(publication(**given, as_of_ms=AS_OF_MS + at, applied=10 + at))
+        written = state.full(rfc3339(AS_OF_MS)).packed
+        assert (b'"market_again":"down"' in written) is bool(suspicions)
+
+
+def say_over(*shown):
+    (found,) = incidents_of(incident_fields(shown, {}), {}, BD).past
+    return found.now
 
 
 def test_a_jump_is_sized_by_its_last_minutes_and_what_is_in_excess():

@@ -146,11 +146,32 @@ def test_what_is_said_follows_what_goes_on_and_what_is_over_is_history():
         "Now: 0 orders in the last minute, 200 usual. The market as a whole was back by 22:03 UTC: "
         "3,000 orders since 21:30 UTC, 33,000 usual."
     )
-    assert words.affected == "Back: the whole market, Mobiles (category)."
+    assert words.affected == "Over: the whole market, Mobiles (category)."
     (over,) = day.play(1, {}, {}, [(TOYS, 10)])
     words = say_incident(published_incident(over), MarketNaming("Bangladesh"))
     assert words.headline == "Bangladesh: orders had all but stopped"
     assert words.now.endswith("at most. The market as a whole was back by 19 Feb 22:03 UTC.")
+
+
+def test_a_market_is_back_only_if_nothing_contradicts():
+    """Its jump was over because it had stopped: "the market as a whole was back", at 0 orders."""
+    day = Day()
+    day.play(10, {}, {})
+    members = {ALL: (10, 12), TOYS: (10, 13)}
+    day.play(10, {ALL: 0.5, TOYS: 0.5}, members)
+    left = {TOYS: (10, 13)}
+    (lost,) = day.play(1, {ALL: 0.0, TOYS: 0.5}, left, [(ALL, 10)])
+    words = say_incident(published_incident(lost), MarketNaming("Bangladesh"))
+    over = "The market's fall was over by 21:41 UTC: 5,000 orders since 21:30 UTC, 11,000 usual."
+    assert words.now.endswith(f" {over} It had 0 orders in the last minute, 1,000 usual.")
+    (back,) = day.play(1, {TOYS: 0.5}, left)
+    words = say_incident(published_incident(back), MarketNaming("Bangladesh"))
+    assert "The market as a whole was back by" in words.now
+    suspected = published_incident(back, again="up")
+    words = say_incident(suspected, MarketNaming("Bangladesh"))
+    assert words.now.endswith(
+        f" {over} It had 1,000 orders in the last minute, 1,000 usual. A rise of it is seen since."
+    )
 
 
 def test_how_large_a_market_s_outage_was_is_known_when_its_minutes_are_not():

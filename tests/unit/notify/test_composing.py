@@ -103,11 +103,18 @@ def test_a_message_of_an_outage_answers_every_question():
 
 
 def test_what_is_over_says_so_and_for_how_long():
-    calm = MarketNow(NOW_MS, {}, STOPPED.counts)
+    calm = MarketNow(NOW_MS, {}, {(WHOLE, "1m"): CountNow("orders", 990, 1_006.0)})
     notice = said(alert(firing=False), now=calm, began_ms=BEGAN_MS)
     assert notice.since.endswith("over by 04:41 UTC on 2 Jan, after 5 min at most")
-    assert notice.now.startswith("back within what is expected: 2 orders")
+    assert notice.now.startswith("back within what is expected: 990 orders")
     assert notice.ended == rfc3339(NOW_MS)
+
+
+@pytest.mark.parametrize(
+    "now", [MarketNow(NOW_MS, {}, STOPPED.counts), MarketNow(NOW_MS, STOPPED.shifts)], ids=["count", "shift"]
+)
+def test_what_the_last_minute_or_a_shift_contradicts_is_not_called_back(now):
+    assert "back within" not in said(alert(firing=False), now=now, began_ms=BEGAN_MS).now
 
 
 def test_a_clock_that_is_behind_gives_no_length_below_0_and_is_named():
