@@ -111,6 +111,9 @@ class Incident(msgspec.Struct):
     """How large it is by its lead; of a lead that is over, as it was at its end."""
     market_measures: Measures | None = None
     """How large it was by its market's total at the end of that. None: that leads, or never was."""
+    silenced: frozenset[ShiftName] = frozenset()
+    """Shifts that answers keep from paging, where another one pages: they do not lead. Of copies that
+    are shown only."""
     market_now: NowSize | None = None
     """How its market's total is now, where its shift is over and something else goes on. Of copies that
     are shown only."""
@@ -121,7 +124,8 @@ class Incident(msgspec.Struct):
 
         While it is open, one that goes on leads: what is over is history. One that is not back yet comes
         before one that looks so, and one in the incident's direction before failures in the other. One
-        that was withdrawn leads only where all were.
+        that pages comes before one that was called a false alarm. One that was withdrawn leads only
+        where all were.
         """
         return max(self.shifts, key=self._leads)
 
@@ -156,12 +160,15 @@ class Incident(msgspec.Struct):
         back = judged and measures is not None and measures.is_back(lead.interval)
         return "returning" if back else "open"
 
-    def _leads(self, shift: IncidentShift) -> tuple[bool, bool, bool, bool, bool, bool, float]:
+    def _leads(
+        self, shift: IncidentShift
+    ) -> tuple[bool, bool, bool, bool, bool, bool, bool, float]:
         """Key by which the shifts of an incident lead it."""
         going = not shift.over_ms
         return (
             not shift.withdrawn,
             going,
+            shift.name not in self.silenced,
             not shift.good_news,
             shift.of_market,
             shift.direction == self.direction,

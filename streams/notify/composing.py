@@ -92,6 +92,20 @@ def leading(alerts: Sequence[WebhookAlert]) -> WebhookAlert:
     return min(alerts, key=rank)
 
 
+def _of_incident(
+    alerts: Sequence[WebhookAlert], incident: PublishedIncident | None
+) -> WebhookAlert | None:
+    """The firing alert of the series that leads an incident: what a message says first is of it.
+
+    An alert of what was called a false alarm fires on for minutes.
+    """
+    if incident is None:
+        return None
+    lead = incident.dimension, incident.member
+    of_lead = [alert for alert in alerts if alert.firing and series_of(alert) == lead]
+    return leading(of_lead) if of_lead else None
+
+
 def series_of(alert: WebhookAlert) -> Series | None:
     """The series that an alert is about; None where it is about the service.
 
@@ -140,8 +154,7 @@ def _why_quiet(now: MarketNow, now_ms: int, incident: PublishedIncident | None) 
         return UNKNOWN_QUIET
     if incident is None:
         return ""
-    answered = incident.verdict is not None or incident.silenced_by is not None
-    return ANSWERED_QUIET if answered else QUIET
+    return QUIET if incident.silenced_by is None else ANSWERED_QUIET
 
 
 def lasting(
@@ -188,7 +201,7 @@ def compose(
     ``now`` is empty for alerts of no market. ``incident``: what is published of it; then page, commands
     and messages say the same.
     """
-    lead = leading(group.alerts)
+    lead = _of_incident(group.alerts, incident) or leading(group.alerts)
     series = series_of(lead)
     shift = None if series is None else now.shifts.get(series)
     shown = sorted(group.alerts, key=lambda alert: (alert is not lead, not alert.firing))

@@ -77,6 +77,9 @@ def _of_incident(incident: PublishedIncident, sent: PublishedSent | None) -> lis
         to = one_line(", ".join(sent.receivers), TEXT_MAX)
         found.append(f"  sent {one_line(sent.first[:16], TEXT_MAX)}Z ({to})")
     found += [f"  {_of_answer(each)}" for each in (*given, *incident.notes)]
+    if incident.beyond_verdict:
+        pages = "; it pages" if over is None else ""
+        found.append(f"  open: more was found after the false alarm was said{pages}")
     by = incident.silenced_by
     if by is not None and by != incident.id:
         found.append(f"  does not page: {by} is expected")

@@ -135,6 +135,8 @@ class PublishedIncident(msgspec.Struct, frozen=True):
     """Count of the last minutes where nothing is expected of them, and ``now`` has no ratio to say."""
     earlier_verdict: PublishedAnswer | None = None
     """Verdict that holds again if ``verdict`` is taken back."""
+    beyond_verdict: bool = False
+    """True where ``verdict`` is a false alarm, and not of all that was found: the rest has paged."""
     market_now: IncidentSize | None = None
     """``now`` of the market's own total, where its shift is over and another series leads."""
     market_again: Direction | None = None
@@ -213,6 +215,7 @@ def published_incident(
         silenced_by=given.silenced_by,
         now_counted=None if incident.over_ms else _now_counted(measures),
         earlier_verdict=given.earlier_verdict and published_answer(given.earlier_verdict),
+        beyond_verdict=given.beyond_verdict,
         market_now=_market_now(incident),
         market_again=again,
     )

@@ -175,6 +175,8 @@ def _say_verdict(incident: PublishedIncident, given: PublishedAnswer, naming: Ma
         silent = f"{pause} it does not page"
         if incident.silenced_by is None:
             silent = f"{pause} it pages, since more was found later"
+    elif incident.beyond_verdict:
+        silent = f"{pause} more was found later"
     if _has_passed(incident, given.until):
         silent = f"{pause} it pages again"
     return f"{_claim(incident, given, naming)}{silent}."

@@ -332,6 +332,25 @@ def test_what_was_answered_is_said_with_its_author():
     assert not shown.sent
 
 
+def test_a_false_alarm_that_is_not_of_all_leaves_the_incident_open_in_words():
+    jump = incident(incident_shift("category", "books"), incident_shift("category", "toys"))
+    said_so = Answer(jump.id, "false_alarm", "alice", AS_OF_MS)
+    given = GivenAnswers(None, said_so, (), None, beyond_verdict=True)
+    jump.silenced = frozenset({jump.lead.name})
+    shown = published_incident(jump, given)
+    assert (shown.member, shown.beyond_verdict) == ("toys", True)
+    assert say_answers(shown, BD) == [
+        "A false alarm, says alice: it pages, since more was found later."
+    ]
+    *_, line = lines([ListedMarket("BD", [], [shown])])
+    assert line.strip() == "open: more was found after the false alarm was said; it pages"
+    jump.over_ms = AS_OF_MS
+    shown = published_incident(jump, given)
+    assert say_answers(shown, BD) == ["A false alarm, says alice: more was found later."]
+    *_, line = lines([ListedMarket("BD", [], [shown])])
+    assert line.strip() == "open: more was found after the false alarm was said"
+
+
 @pytest.mark.parametrize(
     ("scope", "name"),
     [(("category", "books"), "Books (category)"), (("market", "all"), "Bangladesh")],

@@ -31,6 +31,7 @@ class Day:
 
     def __init__(self):
         self.incidents = MarketIncidents("BD")
+        self.silenced = frozenset()
         self.minute = 0
         self._counted = {series: [] for series in EXPECTED}
 
@@ -42,7 +43,9 @@ class Day:
             self.minute += 1
             self.incidents.note_found(self._end(*each) for each in ended)
             statuses = [self._status(series, *when) for series, when in shifts.items()]
-            self.incidents.step(statuses, T0 + self.minute, self._sums, lambda _: True)
+            self.incidents.step(
+                statuses, T0 + self.minute, self._sums, lambda _: True, lambda _: self.silenced
+            )
             ended = ()
         return self.incidents.shown()
 
@@ -240,6 +243,30 @@ def test_answers_to_a_market_hold_for_the_members_that_are_back_later():
     assert (back.lead.member, back.kind) == ("toys", "outage")
     assert silencer(back, 13, 45) is not None
     assert silencer(back, 11, 45) is None
+
+
+def test_what_pages_after_a_false_alarm_leads_with_its_own_size():
+    """It was told under the name, and with the numbers, of what had been called a false alarm."""
+    day, shifts = Day(), {MOBILES: (10, 12), TOYS: (10, 14)}
+    day.play(10, {}, {})
+    (first,) = day.play(6, {MOBILES: 0.0, TOYS: 0.5}, shifts)
+    assert (first.lead.member, first.kind) == ("mobiles", "outage")
+    day.silenced = frozenset({(*MOBILES, 1)})
+    (shown,) = day.play(1, {MOBILES: 0.0, TOYS: 0.5}, shifts)
+    assert (shown.lead.member, shown.kind, shown.measures.difference.events) == (
+        "toys", "drop", -100.0 * 7,
+    )  # fmt: skip
+    (kept,) = day.incidents.kept
+    assert (kept.lead.member, kept.silenced) == ("mobiles", frozenset()), "it knows of no answer"
+    (over,) = day.play(1, {}, {}, [(MOBILES, 10), (TOYS, 10)])
+    assert (over.state, over.lead.member) == ("over", "toys")
+    missed = over.measures.difference.events
+    assert missed < -600
+    (over,) = day.play(90, {}, {})
+    assert over.measures.difference.events == missed
+    day.silenced = frozenset()
+    (again,) = day.play(1, {}, {})
+    assert again.lead.member == "mobiles", "taken back"
 
 
 def test_fewer_failed_payments_lead_no_incident_that_has_anything_else():

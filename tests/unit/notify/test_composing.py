@@ -111,7 +111,9 @@ def test_what_is_over_says_so_and_for_how_long():
 
 
 @pytest.mark.parametrize(
-    "now", [MarketNow(NOW_MS, {}, STOPPED.counts), MarketNow(NOW_MS, STOPPED.shifts)], ids=["count", "shift"]
+    "now",
+    [MarketNow(NOW_MS, {}, STOPPED.counts), MarketNow(NOW_MS, STOPPED.shifts)],
+    ids=["count", "shift"],
 )
 def test_what_the_last_minute_or_a_shift_contradicts_is_not_called_back(now):
     assert "back within" not in said(alert(firing=False), now=now, began_ms=BEGAN_MS).now
@@ -269,6 +271,16 @@ def test_the_market_stands_for_its_group_and_the_others_are_counted():
     assert notice.alerts[0].name == "EcindexMarketOutage"
     assert (len(notice.alerts), notice.left_out) == (20, 13)
     assert notice.affected == "the whole market; categories m0, m1, m10, m11, m12 and 24 more"
+
+
+def test_the_alert_of_what_leads_the_incident_stands_for_its_message():
+    """What was called a false alarm fires on for minutes; the rest was told under its name."""
+    false = alert("EcindexMarketShift")
+    toys = alert("EcindexDemandShift", dimension="category", member="toys")
+    notice = said(false, toys, of=incident(member="toys"))
+    assert [each.member for each in notice.alerts] == ["toys", "all"]
+    assert notice.links[-1].url == f"{RUNBOOK}#ecindexdemandshift"
+    assert said(false, of=incident(member="toys")).alerts[0].member == "all"
 
 
 def test_an_alert_of_the_service_has_no_market():
