@@ -28,6 +28,7 @@ from streams.publish.incident_records import PublishedIncident
 from streams.publish.incident_words import (
     MarketNaming,
     counted,
+    lead_dates,
     say_evidence,
     say_incident,
 )
@@ -154,7 +155,8 @@ def _why_quiet(now: MarketNow, now_ms: int, incident: PublishedIncident | None) 
         return UNKNOWN_QUIET
     if incident is None:
         return ""
-    return QUIET if incident.silenced_by is None else ANSWERED_QUIET
+    of_all = incident.verdict is not None and not incident.beyond_verdict
+    return ANSWERED_QUIET if of_all or incident.silenced_by is not None else QUIET
 
 
 def lasting(
@@ -210,7 +212,7 @@ def compose(
         kind=kind,
         urgency=Urgency.PAGE if _pages(group.alerts) else Urgency.TICKET,
         title=_title(lead, now_ms),
-        since=_since(span, now_ms, naming.time_zone),
+        since=_since_lead(span, incident, now_ms, naming.time_zone),
         sent_at=rfc3339(now_ms),
         market=one_line(lead.labels.get("market", ""), NAME_MAX),
         began=None if span.began_ms is None else rfc3339(span.began_ms),
@@ -239,7 +241,7 @@ def refreshed(
     fresh = msgspec.structs.replace(
         notice,
         kind=NoticeKind.REPEATED,
-        since=_since(span, now_ms, naming.time_zone),
+        since=_since_lead(span, incident, now_ms, naming.time_zone),
         sent_at=rfc3339(now_ms),
         quiet=_why_quiet(now, now_ms, incident) if notice.quiet else "",
         ended=None if over_ms is None else rfc3339(over_ms),
@@ -337,6 +339,17 @@ def _since(span: Lasting, now_ms: int, zone: str | None) -> str:
         return f"{began}{of_alert}; the clock here is behind by {behind} or more"
     # Never "ago": a mail, and a message that can no longer be edited, are read hours later.
     return f"{began}{of_alert}: {duration(now_ms - span.began_ms)} before {time_words(now_ms)}"
+
+
+def _since_lead(
+    span: Lasting, incident: PublishedIncident | None, now_ms: int, zone: str | None
+) -> str:
+    """Since when it is of the series that the title names, and since when of the first one."""
+    lead_ms = None if incident is None else parse_instant(lead_dates(incident)[0])
+    if lead_ms is None or span.began_ms is None or lead_ms <= span.began_ms:
+        return _since(span, now_ms, zone)
+    own = _since(span._replace(began_ms=lead_ms), now_ms, zone)
+    return f"{own}; the first of it began {time_words(span.began_ms)}"
 
 
 def _size(shift: ShiftNow, series: Series) -> str:

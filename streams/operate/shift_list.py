@@ -65,7 +65,9 @@ def lines(listed: Sequence[ListedMarket]) -> list[str]:
 
 def _of_incident(incident: PublishedIncident, sent: PublishedSent | None) -> list[str]:
     size, over = incident.size, incident.over
-    when = f"{incident.began[:16]}Z to {'now' if over is None else f'{over[:16]}Z'}"
+    when = (
+        f"{size.since[:16]}Z to now" if over is None else f"{incident.began[:16]}Z to {over[:16]}Z"
+    )
     if incident.state == "withdrawn" and over is not None:
         when = f"at {over[:16]}Z by events that came late"
     ratio = size_words(size.ratio, size.lower, size.upper)

@@ -12,7 +12,7 @@ import msgspec
 from streams.flow.market_answers import NOT_ANSWERED, GivenAnswers
 from streams.index.demand import SCALE
 from streams.index.formats import json_reader
-from streams.index.incident_measures import Affected, Measures, State
+from streams.index.incident_measures import STOPPED_RATIO, Affected, Measures, State
 from streams.index.incidents import WAYS, Direction, Incident, IncidentShift, Kind, market_again
 from streams.index.operator_answers import EXPECTED, Answer
 from streams.index.panes import rfc3339
@@ -135,6 +135,8 @@ class PublishedIncident(msgspec.Struct, frozen=True):
     """Count of the last minutes where nothing is expected of them, and ``now`` has no ratio to say."""
     earlier_verdict: PublishedAnswer | None = None
     """Verdict that holds again if ``verdict`` is taken back."""
+    stopped: str | None = None
+    """Since when the leading series had all but stopped, also where it comes back by now."""
     beyond_verdict: bool = False
     """True where ``verdict`` is a false alarm, and not of all that was found: the rest has paged."""
     market_now: IncidentSize | None = None
@@ -195,7 +197,7 @@ def published_incident(
         id=incident.id,
         market=incident.market,
         state=incident.state,
-        kind=incident.kind,
+        kind=_kind(incident),
         direction=WAYS[incident.direction],
         dimension=lead.dimension,
         member=lead.member,
@@ -215,10 +217,20 @@ def published_incident(
         silenced_by=given.silenced_by,
         now_counted=None if incident.over_ms else _now_counted(measures),
         earlier_verdict=given.earlier_verdict and published_answer(given.earlier_verdict),
+        stopped=rfc3339(incident.stopped_ms) if incident.stopped_ms else None,
         beyond_verdict=given.beyond_verdict,
         market_now=_market_now(incident),
         market_again=again,
     )
+
+
+def _kind(incident: Incident) -> Kind:
+    """Return what happened; of an outage that goes on, whether it still is one."""
+    measures = incident.measures
+    now = None if incident.over_ms or measures is None else measures.now
+    if incident.kind == "outage" and now is not None and now.ratio > STOPPED_RATIO:
+        return "drop"
+    return incident.kind
 
 
 def published_answer(answer: Answer) -> PublishedAnswer:

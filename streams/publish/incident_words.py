@@ -216,16 +216,44 @@ def _why(answer: PublishedAnswer) -> str:
 
 
 def timeline_of(incident: PublishedIncident, sent: PublishedSent | None) -> list[tuple[str, str]]:
-    """Return (what, RFC 3339 instant) of what is known to have happened, in order."""
+    """Return (what, RFC 3339 instant) of what is known to have happened, in order.
+
+    Title and timeline are of the leading series. Where another one began, was found or was told of
+    before, that is "the first of it".
+    """
     acknowledged = incident.acknowledged
-    known = [("began", incident.began), ("found", incident.found)]
+    began, found = lead_dates(incident)
+    known = [("began", began), ("found", found)]
+    for what, first, own in (("began", incident.began, began), ("found", incident.found, found)):
+        if _ms(first) < _ms(own):
+            known.append((f"first of it {what}", first))
     if sent is not None:
-        known.append((one_line(f"sent ({', '.join(sent.receivers)})", LINE_MAX), sent.first))
+        known += _sent(sent, f"{incident.dimension}:{incident.member}", found)
     if acknowledged is not None:
         known.append(("acknowledged", acknowledged.at))
     if incident.over is not None:
         known.append(("withdrawn" if incident.state == "withdrawn" else "over", incident.over))
     return sorted(known, key=lambda each: _ms(each[1]))
+
+
+def lead_dates(incident: PublishedIncident) -> tuple[str, str]:
+    """Return when the leading series began to shift, and when that was found."""
+    for shift in incident.shifts:
+        series = shift.dimension, shift.member, shift.start
+        if series == (incident.dimension, incident.member, incident.size.since):
+            return shift.start, shift.found
+    return incident.began, incident.found
+
+
+def _sent(sent: PublishedSent, series: str, found: str) -> list[tuple[str, str]]:
+    """Return when people were told of a series that was found then, and of the incident before."""
+    first = one_line(f"sent ({', '.join(sent.receivers)})", LINE_MAX), sent.first
+    own = sent.led_by.get(series)
+    if own is not None and _ms(own) > _ms(sent.first):
+        return [(f"first of it {first[0]}", first[1]), ("sent", own)]
+    if own is None and _ms(sent.first) < _ms(found):
+        return [(f"first of it {first[0]}", first[1])]
+    return [first]
 
 
 def series_name(dimension: str, member: str, market: str) -> str:
@@ -292,10 +320,10 @@ def _what(incident: PublishedIncident) -> str:
     if going and incident.now is None and incident.now_counted is not None:
         # Nothing is expected of now, so nothing is too few now: what is said is what was.
         was = "had all but stopped"
-        if incident.kind != "outage":
+        if not _had_stopped(incident):
             was = f"were at {size_words(incident.size.ratio)}"
         return f"{noun} {was}, and none are expected now"
-    if incident.kind == "outage":
+    if _had_stopped(incident):
         return f"{noun} {_of_outage(incident)}"
     if incident.state == "returning":
         return f"{noun} look as usual again after {size_words(incident.size.ratio)}"
@@ -307,6 +335,10 @@ def _what(incident: PublishedIncident) -> str:
     if incident.kind == "drift":
         verb = "have drifted to" if going else "had drifted to"
     return f"{noun} {verb} {size_words(size.ratio)}"
+
+
+def _had_stopped(incident: PublishedIncident) -> bool:
+    return incident.kind == "outage" or incident.stopped is not None
 
 
 def _of_outage(incident: PublishedIncident) -> str:

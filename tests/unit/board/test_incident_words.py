@@ -421,6 +421,34 @@ def test_when_people_were_told_is_in_the_timeline_where_it_is_known():
     ]
 
 
+def test_the_timeline_is_of_the_series_that_the_title_names():
+    """A market that stopped at 10:34 had begun at 10:27, and was sent before it had: its method was."""
+    minute = 60_000
+    cod = incident_shift("payment_method", "cod", at_ms=AS_OF_MS - 5 * minute)
+    found = incident(cod, incident_shift())
+    began = [("first of it began", -15), ("first of it found", -11), ("began", -10), ("found", -6)]
+
+    def timeline(led_by=None):
+        sent = sent_text({"slack": AS_OF_MS - 9 * minute}, led_by)
+        (card,) = incidents_of(incident_fields([found], {}), {}, BD, {found.id: sent}).open
+        assert card.since == rfc3339(AS_OF_MS - 10 * minute)
+        return card.timeline
+
+    def dated(*known):
+        return [(what, rfc3339(AS_OF_MS + at * minute)) for what, at in known]
+
+    first = ("first of it sent (slack)", -9)
+    assert timeline() == dated(*began[:3], first, began[3]), "of the market it is not known"
+    cod_first = {"payment_method:cod": AS_OF_MS - 9 * minute}
+    assert timeline(cod_first) == timeline()
+    led_by = cod_first | {"market:all": AS_OF_MS - 5 * minute}
+    assert timeline(led_by) == dated(*began[:3], first, began[3], ("sent", -5))
+    only = {"market:all": AS_OF_MS - 9 * minute}
+    assert ("sent (slack)", rfc3339(AS_OF_MS - 9 * minute)) in timeline(only)
+    (head, *_) = lines([ListedMarket("BD", [], [published_incident(found)])])
+    assert "drop of all, 2023-11-14T22:03Z to now" in head
+
+
 def test_a_note_is_a_line_whatever_was_typed():
     stop = incident(stopped=True)
     note = Answer(stop.id, "note", "eve", AS_OF_MS, text="a\n\x1b[2J\u202egnp")

@@ -117,6 +117,12 @@ def test_an_outage_stays_one_when_it_comes_back_in_part_and_more_joins():
     (found,) = day.play(10, {ALL: 0.5, MOBILES: 0.5}, {ALL: (10, 12), MOBILES: (10, 21)})
     assert (found.lead.dimension, found.kind) == ("market", "outage")
     assert found.stopped_ms == found.lead.start_ms
+    shown = published_incident(found)
+    assert (shown.kind, shown.stopped) == ("drop", rfc3339(found.stopped_ms)), "how it is now"
+    words = say_incident(shown, MarketNaming("Bangladesh"))
+    assert words.headline == "Bangladesh: orders had all but stopped, and are at 50 % of usual"
+    (over,) = day.play(1, {}, {}, [(ALL, 10), (MOBILES, 10)])
+    assert published_incident(over).kind == "outage"
 
 
 @pytest.mark.parametrize("first", [0.02, 0.3])
@@ -216,7 +222,12 @@ def test_it_began_with_its_first_shift_whichever_leads():
     assert shown.size.since == rfc3339((T0 + 14) * MINUTE_MS)
     words = say_incident(shown, MarketNaming("Bangladesh"))
     assert words.size.startswith("Since 21:34 UTC: 4,200 orders, 6,000 usual")
-    assert [what for what, _ in timeline_of(shown, None)] == ["began", "found"]
+    assert timeline_of(shown, None) == [
+        (what, rfc3339((T0 + minute) * MINUTE_MS))
+        for what, minute in (
+            ("first of it began", 10), ("first of it found", 12), ("began", 14), ("found", 16),
+        )
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("start", "step_minutes"), [(10, 1), (10.25, 1 / 12)])

@@ -283,6 +283,16 @@ def test_the_alert_of_what_leads_the_incident_stands_for_its_message():
     assert said(false, of=incident(member="toys")).alerts[0].member == "all"
 
 
+def test_since_when_is_of_the_series_that_the_title_names():
+    before = rfc3339(BEGAN_MS - 7 * 60_000)
+    notice = said(of=incident(began=before))
+    assert notice.since == (
+        "04:36 UTC on 2 Jan (09:36 in Asia/Karachi): 5 min before 04:41 UTC on 2 Jan; "
+        "the first of it began 04:29 UTC on 2 Jan"
+    )
+    assert notice.began == before
+
+
 def test_an_alert_of_the_service_has_no_market():
     found = alert(
         "EcindexNoWorker",
