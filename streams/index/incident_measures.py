@@ -161,10 +161,10 @@ class Recent:
         return self._spans[minutes]
 
 
-def may_be_usual(lower: float, upper: float) -> bool:
+def may_be_as_expected(lower: float, upper: float) -> bool:
     """True when a ratio with these limits may be about what is expected.
 
-    >>> may_be_usual(0.0, 0.01), may_be_usual(0.7, 0.9)
+    >>> may_be_as_expected(0.0, 0.01), may_be_as_expected(0.7, 0.9)
     (False, True)
     """
     return lower <= AFFECTED_UP and upper >= AFFECTED_DOWN

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from streams.index.incident_measures import DISPLAY_NOISE, may_be_usual
+from streams.index.incident_measures import DISPLAY_NOISE, may_be_as_expected
 from streams.index.instants import parse_instant
 from streams.index.operator_answers import NOTE
 from streams.index.panes import rfc3339
@@ -404,7 +404,7 @@ def _now(series: Series | None, now: MarketNow, now_ms: int, *, firing: bool, ba
     elif firing and series[0] != "payment_method":
         verdict = "the detector no longer sees it; the alert ends within minutes"
     else:
-        verdict = "back within what is expected" if back and _looks_usual(series, now) else ""
+        verdict = "back within what is expected" if back and _looks_as_expected(series, now) else ""
     numbers = "; ".join(sentences)
     text = ": ".join(filter(None, (verdict, numbers)))
     if not now.as_of_ms:
@@ -413,7 +413,7 @@ def _now(series: Series | None, now: MarketNow, now_ms: int, *, firing: bool, ba
     return one_line(f"{text} ({as_of})" if text else f"the newest values are {as_of}", SENTENCE_MAX)
 
 
-def _looks_usual(series: Series, now: MarketNow) -> bool:
+def _looks_as_expected(series: Series, now: MarketNow) -> bool:
     """False where a shift of a series, or its last minute, contradicts that it is back."""
     last = now.counts.get((series, "1m"))
     if series in now.shifts:
@@ -421,7 +421,7 @@ def _looks_usual(series: Series, now: MarketNow) -> bool:
     if last is None or not last.expected:
         return True
     size = ratio_interval(last.value, last.expected, DISPLAY_NOISE)
-    return may_be_usual(size.lower, size.upper)
+    return may_be_as_expected(size.lower, size.upper)
 
 
 def _as_of(now: MarketNow, now_ms: int) -> str:

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 from streams.index.answer_records import AUTHOR_MAX, TEXT_MAX
 from streams.index.currencies import exponent, major_units
-from streams.index.incident_measures import STOPPED_RATIO, may_be_usual
+from streams.index.incident_measures import STOPPED_RATIO, may_be_as_expected
 from streams.index.indices import CATEGORY, CHANNEL, MARKET, METHOD, REGION
 from streams.index.instants import parse_instant
 from streams.index.labels import label
@@ -411,7 +411,7 @@ def _is_back(incident: PublishedIncident) -> bool:
     now = incident.market_now
     if incident.over is not None:
         return True
-    return now is not None and may_be_usual(now.lower, now.upper)
+    return now is not None and may_be_as_expected(now.lower, now.upper)
 
 
 def _market_now(incident: PublishedIncident) -> str:
