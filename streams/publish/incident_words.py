@@ -416,13 +416,13 @@ def _is_back(incident: PublishedIncident) -> bool:
 
 def _market_now(incident: PublishedIncident) -> str:
     """Say how the market's own total is, where it is not back."""
-    now, again, said = incident.market_now, incident.market_again, ""
+    now, again, words = incident.market_now, incident.market_again, ""
     if now is not None:
         count = count_words(now.observed, counted(MARKET))
-        said = f" It had {count} in {_last(now)}, {figure(now.expected)} usual."
+        words = f" It had {count} in {_last(now)}, {figure(now.expected)} usual."
     if again is not None and incident.over is None:
-        said += f" A {_TURNS[again]} of it is seen since."
-    return said
+        words += f" A {_TURNS[again]} of it is seen since."
+    return words
 
 
 def _unexpected_now(incident: PublishedIncident) -> str:
