@@ -68,6 +68,8 @@ class ShownIncident(msgspec.Struct, frozen=True, omit_defaults=True):
     direction: int
     name: str
     began: str
+    since: str
+    """When the series that the title names began to shift; another one may have begun before."""
     title: str
     headline: str
     """The title with the market's name, for other markets' pages."""
@@ -186,6 +188,7 @@ def _shown(
         direction=_way(incident.direction),
         name=series_name(incident.dimension, incident.member, naming.name),
         began=incident.began,
+        since=incident.size.since,
         title=words.title,
         headline=words.headline,
         now=f"{words.now}{_counted_until(incident, naming)}",

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from streams.flow.answer_book import MarketAnswers
 from streams.index.demand import SCALE
 from streams.index.incident_measures import STOPPED_RATIO
-from streams.index.incidents import Incident, IncidentShift
+from streams.index.incidents import Incident, IncidentShift, ShiftName
 from streams.index.indices import ALL, CATEGORY, CHANNEL, MARKET, METHOD, REGION
 from streams.index.learning import WHOLE, Scope
 from streams.index.operator_answers import EXPECTED, FALSE_ALARM, Answer
@@ -81,6 +81,38 @@ def _explained(whole: IncidentShift, shift: IncidentShift) -> bool:
     return shift.interval.upper >= whole.interval.lower
 
 
+def known_ms(incident: Incident) -> int:
+    """Return since when all of an incident can be known: a false alarm said before is of a part."""
+    return max(
+        (
+            paged.known_ms
+            for shift, paged in zip(incident.shifts, paged_shifts(incident), strict=True)
+            if not shift.withdrawn and not shift.good_news
+        ),
+        default=0,
+    )
+
+
+def silenced_shifts(
+    incident: Incident,
+    answers: MarketAnswers,
+    series_of: Callable[[str], Collection[Scope]],
+    now_ms: int,
+) -> frozenset[ShiftName]:
+    """Return the shifts that answers keep from paging, where another of the incident pages; else none.
+
+    Of an incident that is over, all shifts count as they were at its end.
+    """
+    now_ms = incident.over_ms or now_ms
+    by_answer, pages = set(), False
+    for shift, paged in zip(incident.shifts, paged_shifts(incident), strict=True):
+        if silencer(paged, answers, series_of, now_ms) is not None:
+            by_answer.add(shift.name)
+        elif not shift.withdrawn and not shift.good_news:
+            pages = pages or not shift.over_ms or incident.over_ms > 0
+    return frozenset(by_answer) if pages else frozenset()
+
+
 def silencer_of(
     incident: Incident,
     answers: MarketAnswers,
@@ -93,7 +125,7 @@ def silencer_of(
     """
     lead, found = incident.lead, None
     for shift, paged in zip(incident.shifts, paged_shifts(incident), strict=True):
-        if shift.over_ms and not incident.over_ms:
+        if (shift.over_ms and not incident.over_ms) or (shift.good_news and not lead.good_news):
             continue
         by = silencer(paged, answers, series_of, now_ms)
         if by is None:

@@ -7,12 +7,20 @@ from functools import cache
 from typing import NamedTuple, Protocol
 
 from streams.flow.answer_book import MarketAnswers
-from streams.flow.answered_shifts import PagedShift, paged_shifts, scope_of, silencer, silencer_of
+from streams.flow.answered_shifts import (
+    PagedShift,
+    known_ms,
+    paged_shifts,
+    scope_of,
+    silencer,
+    silencer_of,
+)
 from streams.flow.market_incidents import MarketIncidents
 from streams.flow.market_shifts import KeptShift, series_of
 from streams.flow.shift_watch import ActiveShift, SeriesStatus
+from streams.index.incidents import Incident
 from streams.index.learning import Scope
-from streams.index.operator_answers import Answer
+from streams.index.operator_answers import FALSE_ALARM, Answer
 from streams.index.panes import of_minute
 
 
@@ -32,6 +40,8 @@ class GivenAnswers(NamedTuple):
     """Verdict that holds again if ``verdict`` is taken back."""
     acknowledged_before: Answer | None = None
     """Acknowledgement of what the incident was before it became worse; None where a later one holds."""
+    beyond_verdict: bool = False
+    """True where ``verdict`` is a false alarm, and not of all that was found."""
 
 
 NOT_ANSWERED = GivenAnswers(None, None, (), None)
@@ -97,6 +107,7 @@ class AnsweredShifts:
                     None if by is None else by.incident,
                     None if of_own is None else of_own.earlier_verdict,
                     None if of_own is None or holds is not None else of_own.acknowledged,
+                    of_own is not None and _is_beyond(incident, of_own.verdict),
                 )
         if found != self._given:
             self._given = found
@@ -105,6 +116,12 @@ class AnsweredShifts:
     def _series_of(self, incident: str) -> set[Scope]:
         """Return the series of an incident's shifts, as far as they are known."""
         return series_of(incident, self._detected.kept, self._detected.incidents.kept)
+
+
+def _is_beyond(incident: Incident, verdict: Answer | None) -> bool:
+    if verdict is None or verdict.kind != FALSE_ALARM:
+        return False
+    return verdict.at_ms < known_ms(incident)
 
 
 def _of_none(shift: ActiveShift) -> PagedShift:

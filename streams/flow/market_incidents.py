@@ -14,7 +14,15 @@ from operator import attrgetter
 import msgspec
 
 from streams.flow.shift_watch import FINAL, LIVE, ActiveShift, FoundShift, SeriesStatus
-from streams.index.incident_measures import STOPPED_RATIO, Measures, Recent, SpanSums, measure
+from streams.index.incident_measures import (
+    NOW_MINUTES,
+    STOPPED_RATIO,
+    Measures,
+    NowSize,
+    Recent,
+    SpanSums,
+    measure,
+)
 from streams.index.incidents import (
     Ended,
     Incident,
@@ -40,6 +48,7 @@ class MarketIncidents:
         self._found: list[FoundShift] = []
         """What the detectors found, in order, and is not folded yet."""
         self._shown: list[Incident] = []
+        self._silenced: dict[str, frozenset[ShiftName]] = {}
 
     def restore(self, kept: list[Incident]) -> None:
         """Continue with the incidents of an earlier owner."""
@@ -68,11 +77,14 @@ class MarketIncidents:
         until: int,
         sums: SpanSums,
         confirmed: Callable[[ShiftName], bool],
+        silenced: Callable[[Incident], frozenset[ShiftName]] = lambda _: frozenset(),
     ) -> bool:
         """Fold what the detectors show at the end of minute ``until`` - 1; return whether it is news.
 
         ``statuses`` None: the detectors are behind, and only what final minutes have found counts. A new
         owner would not find it again. ``confirmed``: whether final minutes have given a shift.
+        ``silenced``: those of an incident that answers keep from paging, where another one pages. What
+        is kept knows nothing of them; what is shown is led by what pages.
         """
         found, self._found = self._found, []
         before, led_by = _heads(self.kept), _leads(self.kept)
@@ -96,9 +108,33 @@ class MarketIncidents:
         for incident in due:
             _measure(incident, until, sums, self._step_ms)
         self._until = until
-        if due or before.keys() != after.keys():
-            self._shown = _shown(self.kept)
+        quiet = {each.id: names for each in self.kept if (names := silenced(each))}
+        if due or before.keys() != after.keys() or quiet != self._silenced:
+            self._silenced = quiet
+            self._show(until, cache(sums))
         return before != after
+
+    def _show(self, until: int, sums: SpanSums) -> None:
+        earlier = {each.id: each for each in self._shown}
+        recent = Recent(until, sums)
+        self._shown = _shown(self.kept)
+        for shown in self._shown:
+            of_detectors = shown.lead.name
+            shown.silenced = self._silenced.get(shown.id, frozenset())
+            shown.market_now = _market_now(shown, recent)
+            lead, before = shown.lead, earlier.get(shown.id)
+            if lead.name == of_detectors:
+                continue
+            known = before is not None and (before.lead.name, before.over_ms) == (
+                lead.name,
+                shown.over_ms,
+            )
+            if before is not None and known and shown.over_ms:
+                shown.measures = before.measures
+            elif shown.over_ms and until - shown.over_ms // MINUTE_MS > NOW_MINUTES[-1]:
+                shown.measures = None  # its minutes may be forgotten
+            else:
+                shown.measures = _measures(shown, lead, until, sums, self._step_ms)
 
 
 def incident_of(incidents: Iterable[Incident]) -> dict[ShiftName, str]:
@@ -117,6 +153,13 @@ def _shown(incidents: Iterable[Incident]) -> list[Incident]:
         for each in incidents
         if each.over_ms or each.measures is not None
     ]
+
+
+def _market_now(incident: Incident, recent: Recent) -> NowSize | None:
+    whole = incident.whole
+    if incident.over_ms or whole is None or not whole.over_ms:
+        return None
+    return recent.size((whole.dimension, whole.member), whole.start_ms // MINUTE_MS)
 
 
 def _heads(incidents: Sequence[Incident]) -> dict[str, tuple[int, int, tuple[ShiftName, ...]]]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 
 from streams.flow.answer_book import MarketAnswers
-from streams.flow.answered_shifts import silencer_of
+from streams.flow.answered_shifts import known_ms, silencer_of
 from streams.index.incidents import Incident
 from streams.index.learning import Scope
 from streams.index.operator_answers import FALSE_ALARM, Answer
@@ -67,6 +67,9 @@ class MarketPages:
             elif noted is not None and noted.silenced and not incident.over_ms:
                 noted.silenced = self._silencer_of(incident, now_ms) is not None
                 news = news or not noted.silenced
+            noted, known = self.log.noted(incident.id), known_ms(incident)
+            if noted is not None and noted.known_ms < known:
+                noted.known_ms, news = known, True
         if self.log.paged and self.log.paged[0].found_ms < now_ms - KEPT_MS:
             self.log.drop_before(now_ms - KEPT_MS)
         if news:
@@ -104,7 +107,9 @@ class MarketPages:
             return "silenced"
         answered = self._answers.incidents.get(paged.id)
         verdict = None if answered is None else answered.verdict
-        if verdict is not None:
-            return "false" if verdict.kind == FALSE_ALARM else "confirmed"
+        if verdict is not None and verdict.kind != FALSE_ALARM:
+            return "confirmed"
+        if verdict is not None and verdict.at_ms >= paged.known_ms:
+            return "false"
         acknowledged = None if answered is None else answered.acknowledged
         return "open" if acknowledged is None else "confirmed"

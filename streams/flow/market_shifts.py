@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 
 from streams.flow.answer_book import MarketAnswers
-from streams.flow.answered_shifts import scope_of, verdicts
+from streams.flow.answered_shifts import scope_of, silenced_shifts, verdicts
 from streams.flow.ledger import Ledger
 from streams.flow.market_incidents import MarketIncidents, incident_of
 from streams.flow.market_pages import MarketPages
@@ -34,7 +34,7 @@ from streams.flow.state import FOREVER_MS
 from streams.index.demand import SCALE
 from streams.index.formats import numbered_decoder, numbered_encoder
 from streams.index.incident_measures import DISPLAY_NOISE, SeriesSums
-from streams.index.incidents import Incident, IncidentShift
+from streams.index.incidents import Incident, IncidentShift, ShiftName
 from streams.index.indices import MARKET
 from streams.index.learning import WHOLE, Relevel, Scope, Shifted, relevel_of
 from streams.index.measured import ExpectedRow
@@ -180,11 +180,7 @@ class MarketShifts:
         self.behind = False
         """Whether final minutes wait for the next step."""
         self._answers = MarketAnswers() if answers is None else answers
-        self.pages = MarketPages(
-            self._answers,
-            rules.budget_days / market_share,
-            lambda incident: series_of(incident, self.kept, self.incidents.kept),
-        )
+        self.pages = MarketPages(self._answers, rules.budget_days / market_share, self._series_of)
         self._generation = 0
         """Generation of the market's ``as_of`` that the detectors follow."""
         self._definitions = ledger.layout.market.definitions
@@ -336,7 +332,13 @@ class MarketShifts:
         self.incidents.note_found(found)
         until = self.watch.done_until if self.behind else reach.live_ms // MINUTE_MS
         statuses = None if self.behind else self.statuses()
-        news = self.incidents.step(statuses, until, self._money, self.watch.confirmed)
+        news = self.incidents.step(
+            statuses,
+            until,
+            self._money,
+            self.watch.confirmed,
+            lambda incident: self._silenced(incident, until * MINUTE_MS),
+        )
         noted = [each for each in self.incidents.kept if news or not each.over_ms]
         if self.pages.step(noted, until * MINUTE_MS) or news:
             self._recorded = False
@@ -568,6 +570,14 @@ class MarketShifts:
             oldest = max(oldest, beyond[-1] + 1)
         if over and over[0] < oldest:
             self.kept = [kept for kept in self.kept if not kept.end or kept.end >= oldest]
+
+    def _silenced(self, incident: Incident, now_ms: int) -> frozenset[ShiftName]:
+        if not self._answers.incidents:
+            return frozenset()
+        return silenced_shifts(incident, self._answers, self._series_of, now_ms)
+
+    def _series_of(self, incident: str) -> set[Scope]:
+        return series_of(incident, self.kept, self.incidents.kept)
 
     def _name_incidents(self) -> None:
         """Note the incident of each shift that was found lately: an answer to it is about the shift."""

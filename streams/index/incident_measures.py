@@ -111,6 +111,14 @@ class Measures(msgspec.Struct, frozen=True):
         return self.now is not None and _back(self.now, shifted)
 
 
+class NowSize(msgspec.Struct, frozen=True):
+    """Size of one series over its last minutes."""
+
+    since_ms: int
+    until_ms: int
+    size: RatioInterval
+
+
 class Recent:
     """Counts of "now" of many series; each span is read once."""
 
@@ -140,11 +148,26 @@ class Recent:
         now = _interval(own)
         return self._until - minutes >= first and now is not None and _back(now, shifted)
 
+    def size(self, series: tuple[str, str], first: int) -> NowSize | None:
+        """Size of "now" of a series; None where nothing is expected of it."""
+        minutes, own = self.now(series, first)
+        size, until_ms = _interval(own), self._until * MINUTE_MS
+        return None if size is None else NowSize(until_ms - minutes * MINUTE_MS, until_ms, size)
+
     def _span(self, minutes: int) -> dict[tuple[str, str], SeriesSums]:
         if minutes not in self._spans:
             sums = self._sums(self._until - minutes, self._until)
             self._spans[minutes] = {(each.dimension, each.member): each for each in sums}
         return self._spans[minutes]
+
+
+def may_be_as_expected(lower: float, upper: float) -> bool:
+    """True when a ratio with these limits may be about what is expected.
+
+    >>> may_be_as_expected(0.0, 0.01), may_be_as_expected(0.7, 0.9)
+    (False, True)
+    """
+    return lower <= AFFECTED_UP and upper >= AFFECTED_DOWN
 
 
 def _stopped(observed: float, expected: float) -> bool:

@@ -10,13 +10,13 @@ Nothing here reads a clock: every instant is a parameter, in ms since the epoch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Literal
 
 import msgspec
 
-from streams.index.incident_measures import Measures, State
-from streams.index.indices import ALL, MARKET
+from streams.index.incident_measures import Measures, NowSize, State
+from streams.index.indices import ALL, MARKET, METHOD
 from streams.index.panes import DAY_MS, HOUR_MS, MINUTE_MS, rfc3339
 from streams.index.shift_clock import DRIFT, FAST
 from streams.index.shift_ratio import RatioInterval, strength
@@ -36,12 +36,13 @@ EXPLAINED_AFTER_MS = 10 * MINUTE_MS
 """A shift found this long after the incident was over still belongs to it (decision 0303)."""
 
 Kind = Literal["outage", "drop", "jump", "drift"]
+Direction = Literal["up", "down"]
 ShiftName = tuple[str, str, int]
 """(dimension, member, number): names a shift of a market within an edition."""
 Ended = tuple[int, RatioInterval]
 """When a shift ended, in ms, and how large it was."""
 
-WAYS = {1: "up", -1: "down"}
+WAYS: dict[int, Direction] = {1: "up", -1: "down"}
 """Direction of a shift -> its word in names and records."""
 _MINUTE_TEXT = len("2026-11-24T10:02")
 
@@ -110,21 +111,28 @@ class Incident(msgspec.Struct):
     """How large it is by its lead; of a lead that is over, as it was at its end."""
     market_measures: Measures | None = None
     """How large it was by its market's total at the end of that. None: that leads, or never was."""
+    silenced: frozenset[ShiftName] = frozenset()
+    """Shifts that answers keep from paging, where another one pages: they do not lead. Of copies that
+    are shown only."""
+    market_now: NowSize | None = None
+    """How its market's total is now, where its shift is over and something else goes on. Of copies that
+    are shown only."""
 
     @property
     def lead(self) -> IncidentShift:
         """The shift that it is named by: the market's own, else the strongest.
 
         While it is open, one that goes on leads: what is over is history. One that is not back yet comes
-        before one that looks so. One that was withdrawn leads only where all were.
+        before one that looks so, and one in the incident's direction before failures in the other. One
+        that pages comes before one that was called a false alarm. One that was withdrawn leads only
+        where all were.
         """
-        return max(self.shifts, key=_leads)
+        return max(self.shifts, key=self._leads)
 
     @property
     def whole(self) -> IncidentShift | None:
         """The strongest shift of the market's own total. It explains the others, also when over."""
-        found = [shift for shift in self.shifts if shift.of_market and not shift.withdrawn]
-        return max(found, key=lambda shift: shift.strength, default=None)
+        return max(_of_market(self), key=lambda shift: shift.strength, default=None)
 
     @property
     def stopped_ms(self) -> int:
@@ -163,18 +171,44 @@ class Incident(msgspec.Struct):
         back = judged and measures is not None and measures.is_back(lead.interval)
         return "returning" if back else "open"
 
+    def _leads(
+        self, shift: IncidentShift
+    ) -> tuple[bool, bool, bool, bool, bool, bool, bool, float]:
+        """Key by which the shifts of an incident lead it."""
+        going = not shift.over_ms
+        return (
+            not shift.withdrawn,
+            going,
+            shift.name not in self.silenced,
+            not shift.good_news,
+            shift.of_market,
+            shift.direction == self.direction,
+            not (going and shift.back),
+            shift.strength,
+        )
 
-def _leads(shift: IncidentShift) -> tuple[bool, bool, bool, bool, bool, float]:
-    """Key by which the shifts of an incident lead it."""
-    going = not shift.over_ms
-    return (
-        not shift.withdrawn,
-        going,
-        not shift.good_news,
-        shift.of_market,
-        not (going and shift.back),
-        shift.strength,
-    )
+
+def market_again(incident: Incident, incidents: Iterable[Incident]) -> int:
+    """Direction in which another incident has the market's total when its shift here is over; else 0.
+
+    A jump may be over because a stop has begun: then the market is not back. Of an incident that goes
+    on, what the others have now counts; of one that is over, what they had when the shift ended.
+    """
+    over_ms = max((shift.over_ms for shift in _of_market(incident)), default=0)
+    if not over_ms:
+        return 0
+    for shift in (
+        each for other in incidents if other.id != incident.id for each in _of_market(other)
+    ):
+        now = not incident.over_ms and not shift.over_ms
+        then = shift.start_ms <= over_ms and (not shift.over_ms or shift.over_ms > over_ms)
+        if now or then:
+            return shift.direction
+    return 0
+
+
+def _of_market(incident: Incident) -> Iterator[IncidentShift]:
+    return (shift for shift in incident.shifts if shift.of_market and not shift.withdrawn)
 
 
 def incident_id(market: str, found_ms: int, direction: int) -> str:
@@ -355,12 +389,18 @@ def _explains(incident: Incident, shift: IncidentShift) -> bool:
         return False
     together = _apart_ms(incident, shift) <= _tolerance_ms(shift)
     if shift.direction != incident.direction:
-        # Payments that fail more are captured less: one cause in two directions.
-        return together and PAYMENT_FAILURE in {
-            shift.dimension,
-            *(each.dimension for each in incident.shifts),
-        }
+        return together and _fails(incident, shift)
     return together or (_has_market(incident) and not shift.of_market)
+
+
+def _fails(incident: Incident, shift: IncidentShift) -> bool:
+    """True when payments that fail more may be why they are captured less: one cause, two directions.
+
+    Failures join any incident, and missing payments join one of failures alone. A market that stops
+    while payments fail is an incident of its own, in its own direction.
+    """
+    only_failures = all(each.dimension == PAYMENT_FAILURE for each in incident.shifts)
+    return shift.dimension == PAYMENT_FAILURE or (shift.dimension == METHOD and only_failures)
 
 
 def _apart_ms(incident: Incident, shift: IncidentShift) -> int:

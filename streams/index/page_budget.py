@@ -30,6 +30,9 @@ class PagedIncident(msgspec.Struct):
     found_ms: int
     silenced: bool = False
     """True when it has never paged: an answer to an earlier incident was about it as well."""
+    known_ms: int = 0
+    """Since when all that it paged for can be known: who called it a false alarm before has not said so
+    of what came later."""
 
 
 class PageLog(msgspec.Struct):

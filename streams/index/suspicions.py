@@ -163,6 +163,11 @@ def suspect(
     )
 
 
+def market_suspected(suspicions: Iterable[Suspicion]) -> int:
+    """Direction in which the market's own total is suspected; 0: it is not."""
+    return next((each.direction for each in suspicions if each.dimension == MARKET), 0)
+
+
 def foremost(
     suspicions: Iterable[Suspicion], explained: frozenset[int] = frozenset()
 ) -> list[Suspicion]:

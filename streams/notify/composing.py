@@ -12,10 +12,12 @@ from urllib.parse import quote
 
 import msgspec
 
+from streams.index.incident_measures import DISPLAY_NOISE, may_be_as_expected
 from streams.index.indices import CATEGORY, METHOD
 from streams.index.instants import parse_instant
 from streams.index.operator_answers import NOTE
 from streams.index.panes import rfc3339
+from streams.index.shift_ratio import ratio_interval
 from streams.index.shift_series import PAYMENT_FAILURE
 from streams.index.shown_sizes import count_words, duration, figure, size_words
 from streams.index.shown_text import one_line
@@ -29,6 +31,7 @@ from streams.publish.incident_records import PublishedIncident
 from streams.publish.incident_words import (
     MarketNaming,
     counted,
+    lead_dates,
     say_evidence,
     say_incident,
 )
@@ -142,8 +145,8 @@ def _why_quiet(now: MarketNow, now_ms: int, incident: PublishedIncident | None) 
         return UNKNOWN_QUIET
     if incident is None:
         return ""
-    answered = incident.verdict is not None or incident.silenced_by is not None
-    return ANSWERED_QUIET if answered else QUIET
+    of_all = incident.verdict is not None and not incident.beyond_verdict
+    return ANSWERED_QUIET if of_all or incident.silenced_by is not None else QUIET
 
 
 def lasting(
@@ -199,7 +202,7 @@ def compose(
         kind=kind,
         urgency=Urgency.PAGE if _pages(group.alerts) else Urgency.TICKET,
         title=_title(lead, now_ms),
-        since=_since(span, now_ms, naming.time_zone),
+        since=_since_lead(span, incident, now_ms, naming.time_zone),
         sent_at=rfc3339(now_ms),
         market=one_line(lead.labels.get("market", ""), NAME_MAX),
         began=None if span.began_ms is None else rfc3339(span.began_ms),
@@ -228,7 +231,7 @@ def refreshed(
     fresh = msgspec.structs.replace(
         notice,
         kind=NoticeKind.REPEATED,
-        since=_since(span, now_ms, naming.time_zone),
+        since=_since_lead(span, incident, now_ms, naming.time_zone),
         sent_at=rfc3339(now_ms),
         quiet=_why_quiet(now, now_ms, incident) if notice.quiet else "",
         ended=None if over_ms is None else rfc3339(over_ms),
@@ -257,7 +260,10 @@ def unread(notice: Notice, now: MarketNow, now_ms: int, zone: str) -> Notice:
 
 
 def _standing(alerts: Sequence[WebhookAlert], incident: PublishedIncident | None) -> WebhookAlert:
-    """The alert that stands for a message: that of the series which leads its incident, if one fires."""
+    """The alert that stands for a message: that of the series which leads its incident, if one fires.
+
+    An alert of what was called a false alarm fires on for minutes.
+    """
     lead = leading(alerts)
     if incident is None:
         return lead
@@ -266,7 +272,9 @@ def _standing(alerts: Sequence[WebhookAlert], incident: PublishedIncident | None
         for alert in alerts
         if alert.firing == lead.firing and _is_of_lead(alert.name, series_of(alert), incident)
     ]
-    return leading(own) if own else lead
+    series = incident.dimension, incident.member
+    firing = [alert for alert in alerts if alert.firing and series_of(alert) == series]
+    return leading(own or firing or alerts)
 
 
 def _is_of_lead(name: str, series: Series | None, incident: PublishedIncident) -> bool:
@@ -362,6 +370,17 @@ def _since(span: Lasting, now_ms: int, zone: str | None) -> str:
     return f"{began}{of_alert}: {duration(now_ms - span.began_ms)} before {time_words(now_ms)}"
 
 
+def _since_lead(
+    span: Lasting, incident: PublishedIncident | None, now_ms: int, zone: str | None
+) -> str:
+    """Since when it is of the series that the title names, and since when of the first one."""
+    lead_ms = None if incident is None else parse_instant(lead_dates(incident)[0])
+    if lead_ms is None or span.began_ms is None or lead_ms <= span.began_ms:
+        return _since(span, now_ms, zone)
+    own = _since(span._replace(began_ms=lead_ms), now_ms, zone)
+    return f"{own}; the first of it began {time_words(span.began_ms)}"
+
+
 def _size(shift: ShiftNow, series: Series) -> str:
     limits = [each for each in (shift.lower, shift.upper) if each is not None]
     words = size_words(shift.ratio, *limits)
@@ -414,13 +433,24 @@ def _now(series: Series | None, now: MarketNow, now_ms: int, *, firing: bool, ba
     elif firing and series[0] != "payment_method":
         verdict = "the detector no longer sees it; the alert ends within minutes"
     else:
-        verdict = "back within what is expected" if back else ""
+        verdict = "back within what is expected" if back and _looks_as_expected(series, now) else ""
     numbers = "; ".join(sentences)
     text = ": ".join(filter(None, (verdict, numbers)))
     if not now.as_of_ms:
         return one_line(text, SENTENCE_MAX)
     as_of = _as_of(now, now_ms)
     return one_line(f"{text} ({as_of})" if text else f"the newest values are {as_of}", SENTENCE_MAX)
+
+
+def _looks_as_expected(series: Series, now: MarketNow) -> bool:
+    """False where a shift of a series, or its last minute, contradicts that it is back."""
+    last = now.counts.get((series, "1m"))
+    if series in now.shifts:
+        return False
+    if last is None or not last.expected:
+        return True
+    size = ratio_interval(last.value, last.expected, DISPLAY_NOISE)
+    return may_be_as_expected(size.lower, size.upper)
 
 
 def _as_of(now: MarketNow, now_ms: int) -> str:

@@ -353,19 +353,26 @@ class Delivery:
             now_ms=now_ms,
             naming=self._naming(market),
         )
-        lead = ""
+        lead = series = ""
         if (of := cause.incident) is not None:
             lead = series_name(of.dimension, of.member, self._naming(market).name)
+            series = f"{of.dimension}:{of.member}"
         incident.notice = None if state == OVER else notice
         drawing = None
         if market and any(n in PICTURED and k is not NoticeKind.REPEATED for n, k in due.items()):
-            series = series_shown(group, cause.incident)
+            drawn = series_shown(group, cause.incident)
             # A pager has no picture and does not wait for one.
-            drawing = asyncio.create_task(self._drawn(market, series, span))
+            drawing = asyncio.create_task(self._drawn(market, drawn, span))
         results = await asyncio.gather(
             *(
                 self._send(
-                    incident, name, msgspec.structs.replace(notice, kind=k), drawing, state, lead
+                    incident,
+                    name,
+                    msgspec.structs.replace(notice, kind=k),
+                    drawing,
+                    state,
+                    lead,
+                    series,
                 )
                 for name, k in due.items()
             ),
@@ -428,10 +435,12 @@ class Delivery:
         drawing: asyncio.Task[bytes] | None,
         state: str,
         lead: str = "",
+        series: str = "",
     ) -> None:
         """Send one message and note it. Raises NotTakenError.
 
-        ``lead``: name of the series that leads the incident; empty where none is known.
+        ``lead``: name of the series that leads the incident, ``series``: its ``dimension:member``; empty
+        where none is known.
         """
         picture = None
         if drawing is not None and name in ILLUSTRATED:
@@ -465,6 +474,8 @@ class Delivery:
             sent_ms if before is None else before.first_ms,
             lead or ("" if before is None else before.lead),
         )
+        if series:
+            incident.note_led(series, sent_ms)
         # At once: a crash while another receiver is being tried must not send this one again.
         await self._store.save()
         _log.info("message_sent", receiver=name, incident=incident.name, kind=notice.kind)

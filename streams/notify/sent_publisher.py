@@ -85,7 +85,7 @@ class SentPublisher:
             with contextlib.suppress(AnswerError):
                 market = market_of(incident.name)
                 if first_ms and market in self._markets:
-                    found.setdefault(market, {})[incident.name] = sent_text(first_ms)
+                    found.setdefault(market, {})[incident.name] = sent_text(first_ms, incident.led)
         return found
 
     async def _write(self, market: str, fields: dict[str, str]) -> None:

@@ -21,6 +21,8 @@ from streams.publish.incident_records import PublishedAnswer
 
 INCIDENTS_MAX = 500
 """The ones closed for longest are forgotten first."""
+LED_MAX = 50
+"""Series that have led an incident, of which it is kept when somebody was told."""
 FILE = "notify/sent.json"
 
 _log = structlog.get_logger(__name__)
@@ -62,10 +64,17 @@ class OpenIncident(msgspec.Struct):
     sent: dict[str, SentMessage] = {}
     notice: Notice | None = None
     firing: dict[str, list[WebhookAlert]] = {}
+    led: dict[str, int] = {}
+    """When somebody was first told that a series leads it, by ``dimension:member``."""
 
     def first_sent(self) -> dict[str, int]:
         """When each receiver was first told of it, UTC epoch ms."""
         return {name: sent.first_ms for name, sent in self.sent.items() if sent.first_ms}
+
+    def note_led(self, series: str, at_ms: int) -> None:
+        """Note that somebody was told that a series leads it."""
+        if len(self.led) < LED_MAX:
+            self.led.setdefault(series, at_ms)
 
     def note(self, group_key: str, alerts: list[WebhookAlert]) -> None:
         """Note what a group of Alertmanager says of the incident: which of its alerts fire now."""

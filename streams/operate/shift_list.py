@@ -65,7 +65,9 @@ def lines(listed: Sequence[ListedMarket]) -> list[str]:
 
 def _of_incident(incident: PublishedIncident, sent: PublishedSent | None) -> list[str]:
     size, over = incident.size, incident.over
-    when = f"{incident.began[:16]}Z to {'now' if over is None else f'{over[:16]}Z'}"
+    when = (
+        f"{size.since[:16]}Z to now" if over is None else f"{incident.began[:16]}Z to {over[:16]}Z"
+    )
     if incident.state == "withdrawn" and over is not None:
         when = f"at {over[:16]}Z by events that came late"
     ratio = size_words(size.ratio, size.lower, size.upper)
@@ -80,6 +82,9 @@ def _of_incident(incident: PublishedIncident, sent: PublishedSent | None) -> lis
     if (before := incident.acknowledged_before) is not None:
         worse = (incident.worsened or before.at)[:16]
         found.append(f"  {_of_answer(before)}, before it became worse at {worse}Z")
+    if incident.beyond_verdict:
+        pages = "; it pages" if over is None else ""
+        found.append(f"  open: more was found after the false alarm was said{pages}")
     by = incident.silenced_by
     if by is not None and by != incident.id:
         found.append(f"  does not page: {by} is expected")

@@ -5,15 +5,15 @@ One structure for those who write it and those who read it. Instants are RFC 333
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from streams.flow.market_answers import NOT_ANSWERED, GivenAnswers
 from streams.index.demand import SCALE
 from streams.index.formats import json_reader
-from streams.index.incident_measures import Affected, Measures, State
-from streams.index.incidents import WAYS, Incident, IncidentShift, Kind
+from streams.index.incident_measures import STOPPED_RATIO, Affected, Measures, State
+from streams.index.incidents import WAYS, Direction, Incident, IncidentShift, Kind, market_again
 from streams.index.operator_answers import EXPECTED, Answer
 from streams.index.panes import rfc3339
 from streams.index.shift_ratio import RatioInterval
@@ -145,6 +145,14 @@ class PublishedIncident(msgspec.Struct, frozen=True):
     """When it last became worse in kind. None: it is what it was when it was found."""
     acknowledged_before: PublishedAnswer | None = None
     """Acknowledgement of before ``worsened``, which holds no more."""
+    stopped: str | None = None
+    """Since when the leading series had all but stopped, also where it comes back by now."""
+    beyond_verdict: bool = False
+    """True where ``verdict`` is a false alarm, and not of all that was found: the rest has paged."""
+    market_now: IncidentSize | None = None
+    """``now`` of the market's own total, where its shift is over and another series leads."""
+    market_again: Direction | None = None
+    """Way in which the market's own total is shifted or suspected although its shift here is over."""
     v: int = VERSION
 
 
@@ -153,11 +161,21 @@ _encode = msgspec.json.Encoder().encode
 
 
 def incident_fields(
-    incidents: Iterable[Incident], answers: Mapping[str, GivenAnswers]
+    incidents: Sequence[Incident], answers: Mapping[str, GivenAnswers], suspected: int = 0
 ) -> dict[str, str]:
-    """Fields of ``:incidents``: id -> JSON of the incident. ``answers``: what is said of them, by id."""
+    """Fields of ``:incidents``: id -> JSON of the incident.
+
+    ``answers``: what is said of them, by id; ``suspected``: direction of the suspicion of the market's
+    own total, 0 without one.
+    """
     return {
-        each.id: _encode(published_incident(each, answers.get(each.id, NOT_ANSWERED))).decode()
+        each.id: _encode(
+            published_incident(
+                each,
+                answers.get(each.id, NOT_ANSWERED),
+                WAYS.get(market_again(each, incidents) or (0 if each.over_ms else suspected)),
+            )
+        ).decode()
         for each in incidents
     }
 
@@ -177,8 +195,10 @@ def read_incidents(fields: Mapping[str, str]) -> list[PublishedIncident]:
     return found
 
 
-def published_incident(incident: Incident, given: GivenAnswers = NOT_ANSWERED) -> PublishedIncident:
-    """Return an incident as it is published."""
+def published_incident(
+    incident: Incident, given: GivenAnswers = NOT_ANSWERED, again: Direction | None = None
+) -> PublishedIncident:
+    """Return an incident as it is published. ``again``: its ``market_again``."""
     lead, measures = incident.lead, incident.measures
     until_ms = lead.over_ms or incident.over_ms
     if not until_ms:
@@ -187,7 +207,7 @@ def published_incident(incident: Incident, given: GivenAnswers = NOT_ANSWERED) -
         id=incident.id,
         market=incident.market,
         state=incident.state,
-        kind=incident.kind,
+        kind=_kind(incident),
         direction=WAYS[incident.direction],
         dimension=lead.dimension,
         member=lead.member,
@@ -210,7 +230,20 @@ def published_incident(incident: Incident, given: GivenAnswers = NOT_ANSWERED) -
         worsened=rfc3339(incident.worsened_ms) if incident.worsened_ms else None,
         acknowledged_before=given.acknowledged_before
         and published_answer(given.acknowledged_before),
+        stopped=rfc3339(incident.stopped_ms) if incident.stopped_ms else None,
+        beyond_verdict=given.beyond_verdict,
+        market_now=_market_now(incident),
+        market_again=again,
     )
+
+
+def _kind(incident: Incident) -> Kind:
+    """Return what happened; of an outage that goes on, whether it still is one."""
+    measures = incident.measures
+    now = None if incident.over_ms or measures is None else measures.now
+    if incident.kind == "outage" and now is not None and now.ratio > STOPPED_RATIO:
+        return "drop"
+    return incident.kind
 
 
 def published_answer(answer: Answer) -> PublishedAnswer:
@@ -263,6 +296,11 @@ def _now(measures: Measures | None) -> IncidentSize | None:
     if measures is None or measures.now is None:
         return None
     return _size(measures.now, measures.now_since_ms, measures.until_ms)
+
+
+def _market_now(incident: Incident) -> IncidentSize | None:
+    now = incident.market_now
+    return None if now is None else _size(now.size, now.since_ms, now.until_ms)
 
 
 def _now_counted(measures: Measures | None) -> IncidentCount | None:

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 from streams.index.answer_records import AUTHOR_MAX, TEXT_MAX
 from streams.index.currencies import exponent, major_units
-from streams.index.incident_measures import STOPPED_RATIO
+from streams.index.incident_measures import STOPPED_RATIO, may_be_as_expected
 from streams.index.indices import CATEGORY, CHANNEL, MARKET, METHOD, REGION
 from streams.index.instants import parse_instant
 from streams.index.labels import label
@@ -43,6 +43,7 @@ _DIMENSIONS = {
     PAYMENT_FAILURE: ("method's failed payments", "methods' failed payments"),
 }
 _ALL = {METHOD: "payments by every method", PAYMENT_FAILURE: "failed payments by every method"}
+_TURNS = {"up": "rise", "down": "fall"}
 _NO_MINOR_UNITS = 1_000
 """Amounts in major units from here on are said without their minor units."""
 _WHOLE_PERCENT_FROM = 0.01
@@ -187,6 +188,8 @@ def _say_verdict(incident: PublishedIncident, given: PublishedAnswer, naming: Ma
         silent = f"{pause} it does not page"
         if incident.silenced_by is None:
             silent = f"{pause} it pages, since more was found later"
+    elif incident.beyond_verdict:
+        silent = f"{pause} more was found later"
     if _has_passed(incident, given.until):
         silent = f"{pause} it pages again"
     return f"{_claim(incident, given, naming)}{silent}."
@@ -226,16 +229,44 @@ def _why(answer: PublishedAnswer) -> str:
 
 
 def timeline_of(incident: PublishedIncident, sent: PublishedSent | None) -> list[tuple[str, str]]:
-    """Return (what, RFC 3339 instant) of what is known to have happened, in order."""
+    """Return (what, RFC 3339 instant) of what is known to have happened, in order.
+
+    Title and timeline are of the leading series. Where another one began, was found or was told of
+    before, that is "the first of it".
+    """
     acknowledged = incident.acknowledged or incident.acknowledged_before
-    known = [("began", incident.began), ("found", incident.found)]
+    began, found = lead_dates(incident)
+    known = [("began", began), ("found", found)]
+    for what, first, own in (("began", incident.began, began), ("found", incident.found, found)):
+        if _ms(first) < _ms(own):
+            known.append((f"first of it {what}", first))
     if sent is not None:
-        known.append((one_line(f"sent ({', '.join(sent.receivers)})", LINE_MAX), sent.first))
+        known += _sent(sent, f"{incident.dimension}:{incident.member}", found)
     if acknowledged is not None:
         known.append(("acknowledged", acknowledged.at))
     if incident.over is not None:
         known.append(("withdrawn" if incident.state == "withdrawn" else "over", incident.over))
     return sorted(known, key=lambda each: _ms(each[1]))
+
+
+def lead_dates(incident: PublishedIncident) -> tuple[str, str]:
+    """Return when the leading series began to shift, and when that was found."""
+    for shift in incident.shifts:
+        series = shift.dimension, shift.member, shift.start
+        if series == (incident.dimension, incident.member, incident.size.since):
+            return shift.start, shift.found
+    return incident.began, incident.found
+
+
+def _sent(sent: PublishedSent, series: str, found: str) -> list[tuple[str, str]]:
+    """Return when people were told of a series that was found then, and of the incident before."""
+    first = one_line(f"sent ({', '.join(sent.receivers)})", LINE_MAX), sent.first
+    own = sent.led_by.get(series)
+    if own is not None and _ms(own) > _ms(sent.first):
+        return [(f"first of it {first[0]}", first[1]), ("sent", own)]
+    if own is None and _ms(sent.first) < _ms(found):
+        return [(f"first of it {first[0]}", first[1])]
+    return [first]
 
 
 def series_name(dimension: str, member: str, market: str) -> str:
@@ -302,10 +333,10 @@ def _what(incident: PublishedIncident) -> str:
     if going and incident.now is None and incident.now_counted is not None:
         # Nothing is expected of now, so nothing is too few now: what is said is what was.
         was = "had all but stopped"
-        if incident.kind != "outage":
+        if not _had_stopped(incident):
             was = f"were at {size_words(incident.size.ratio)}"
         return f"{noun} {was}, and none are expected now"
-    if incident.kind == "outage":
+    if _had_stopped(incident):
         return f"{noun} {_of_outage(incident)}"
     if incident.state == "returning":
         return f"{noun} look as usual again after {size_words(incident.size.ratio)}"
@@ -317,6 +348,10 @@ def _what(incident: PublishedIncident) -> str:
     if incident.kind == "drift":
         verb = "have drifted to" if going else "had drifted to"
     return f"{noun} {verb} {size_words(size.ratio)}"
+
+
+def _had_stopped(incident: PublishedIncident) -> bool:
+    return incident.kind == "outage" or incident.stopped is not None
 
 
 def _of_outage(incident: PublishedIncident) -> str:
@@ -355,7 +390,10 @@ def _going_now(incident: PublishedIncident) -> str:
 
 
 def _market_back(incident: PublishedIncident, naming: MarketNaming) -> str:
-    """Say by when the market's own total was back, where something else went on; else ''."""
+    """Say by when the shift of the market's own total was over, where something else went on; else ''.
+
+    It is back where nothing contradicts: a jump is over, too, when the market stops.
+    """
     leads = incident.dimension == MARKET
     ends = [
         (each.over, each)
@@ -367,13 +405,37 @@ def _market_back(incident: PublishedIncident, naming: MarketNaming) -> str:
     over, shift = max(ends, key=lambda each: _ms(each[0]))
     if over == incident.over:
         return ""
-    back = f" The market as a whole was back by {_time(incident, over, naming)}"
-    if leads:  # its counts are those of the incident
-        return f"{back}."
-    return (
-        f"{back}: {figure(shift.observed)} {counted(MARKET)} since "
-        f"{_time(incident, shift.start, naming)}, {figure(shift.expected)} usual."
-    )
+    by = _time(incident, over, naming)
+    back = f" The market as a whole was back by {by}"
+    if contradicted := not _is_back(incident):
+        back = f" The market's {_TURNS[shift.direction]} was over by {by}"
+    if not leads:  # else its counts are those of the incident
+        back += (
+            f": {figure(shift.observed)} {counted(MARKET)} since "
+            f"{_time(incident, shift.start, naming)}, {figure(shift.expected)} usual"
+        )
+    return f"{back}.{_market_now(incident) if contradicted else ''}"
+
+
+def _is_back(incident: PublishedIncident) -> bool:
+    """Whether the market's own total is as usual after its shift, as far as is known."""
+    if incident.market_again is not None:
+        return False
+    now = incident.market_now
+    if incident.over is not None:
+        return True
+    return now is not None and may_be_as_expected(now.lower, now.upper)
+
+
+def _market_now(incident: PublishedIncident) -> str:
+    """Say how the market's own total is, where it is not back."""
+    now, again, words = incident.market_now, incident.market_again, ""
+    if now is not None:
+        count = count_words(now.observed, counted(MARKET))
+        words = f" It had {count} in {_last(now)}, {figure(now.expected)} usual."
+    if again is not None and incident.over is None:
+        words += f" A {_TURNS[again]} of it is seen since."
+    return words
 
 
 def _unexpected_now(incident: PublishedIncident) -> str:
@@ -444,8 +506,8 @@ def _affected(incident: PublishedIncident, suspected: Iterable[PublishedSuspicio
         suspected = ()
     suspects = [_name_of(each) for each in suspected if (each.dimension, each.member) != own]
     sentences = (
-        _listed("Shifted too", [name for back, name in others if not back]),
-        _listed("Back", [name for back, name in others if back]),
+        _listed("Shifted too", [name for over, name in others if not over]),
+        _listed("Over", [name for over, name in others if over]),
         "" if others or incident.over is not None else "No other shift is confirmed.",
         _listed("Suspected", suspects),
     )

@@ -21,6 +21,7 @@ from streams.index.incidents import Incident
 from streams.index.instants import parse_instant
 from streams.index.other_labels import OthersOfDay
 from streams.index.panes import day_name, day_number, rfc3339
+from streams.index.suspicions import market_suspected
 from streams.index.values import Fence, Value, decimal
 from streams.publish.incident_records import incident_fields
 from streams.publish.other_records import other_fields
@@ -78,7 +79,7 @@ class OwnedMarket:
         self._shifts_acknowledged: dict[str, str] = {}
         self._suspicions: dict[str, str] = {}
         self._suspicions_acknowledged: dict[str, str] = {}
-        self._incidents_taken: tuple[list[Incident], Mapping[str, GivenAnswers]] = [], {}
+        self._incidents_taken: tuple[list[Incident], Mapping[str, GivenAnswers], int] = [], {}, 0
         self._others_taken: list[OthersOfDay] = []
         self._others: dict[str, str] = {}
         self._others_acknowledged: dict[str, str] = {}
@@ -124,8 +125,12 @@ class OwnedMarket:
         self._entries = entries
         self._shifts = active_fields(publication.watched, incident_of(publication.incidents))
         self._suspicions = suspicion_fields(publication.suspicions)
-        taken = publication.incidents, publication.answers
-        if taken[0] is not self._incidents_taken[0] or taken[1] is not self._incidents_taken[1]:
+        suspected = market_suspected(publication.suspicions)
+        taken, before = (
+            (publication.incidents, publication.answers, suspected),
+            self._incidents_taken,
+        )
+        if taken[0] is not before[0] or taken[1] is not before[1] or suspected != before[2]:
             self._incidents_taken = taken
             self._incidents = incident_fields(*taken)
         if publication.others is not self._others_taken:

@@ -25,6 +25,8 @@ class PublishedSent(msgspec.Struct, frozen=True):
 
     first: str
     receivers: dict[str, str]
+    led_by: dict[str, str] = {}
+    """When they were first told that a series leads it, by ``dimension:member``."""
     v: int = VERSION
 
 
@@ -32,10 +34,16 @@ _decode = json_reader(PublishedSent)
 _encode = msgspec.json.Encoder().encode
 
 
-def sent_text(first_ms: Mapping[str, int]) -> str:
-    """JSON of when each receiver was first told; there is at least one."""
-    receivers = {name: rfc3339(at_ms) for name, at_ms in sorted(first_ms.items())}
-    return _encode(PublishedSent(rfc3339(min(first_ms.values())), receivers)).decode()
+def sent_text(first_ms: Mapping[str, int], led_ms: Mapping[str, int] | None = None) -> str:
+    """JSON of when each receiver was first told; there is at least one.
+
+    ``led_ms``: when the first was told that a series leads it, by series.
+    """
+    receivers, led_by = (
+        {name: rfc3339(at_ms) for name, at_ms in sorted(each.items())}
+        for each in (first_ms, led_ms or {})
+    )
+    return _encode(PublishedSent(rfc3339(min(first_ms.values())), receivers, led_by)).decode()
 
 
 def read_sent(fields: Mapping[str, str]) -> dict[str, PublishedSent]:

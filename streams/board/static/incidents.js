@@ -96,7 +96,7 @@ function row(incident, page, onChoose, now) {
     event.preventDefault();
     onChoose(incident.id);
   });
-  const when = incident.state === "withdrawn" ? `withdrawn ${dayAndMinute(incident.over, page.time_zone)}` : incident.over ? `${dayAndMinute(incident.began, page.time_zone)} to ${moment(incident.over, incident.began, page.time_zone)}` : `since ${moment(incident.began, now, page.time_zone)}`;
+  const when = incident.state === "withdrawn" ? `withdrawn ${dayAndMinute(incident.over, page.time_zone)}` : incident.over ? `${dayAndMinute(incident.began, page.time_zone)} to ${moment(incident.over, incident.began, page.time_zone)}` : `since ${moment(incident.since ?? incident.began, now, page.time_zone)}`;
   return element("li", { class: `${incident.kind} ${WAYS[incident.direction]}`, "data-id": incident.id }, element("span", { class: "sign", "aria-hidden": "true" }, SIGNS[incident.kind] ?? "●"), element("span", {}, open, element("small", {}, ` ${when}`)));
 }
 

@@ -9,6 +9,7 @@ from support.publications import (
     MEASURES,
     incident,
     incident_shift,
+    publication,
     suspicion,
 )
 
@@ -22,7 +23,7 @@ from streams.board.shown_incidents import (
 )
 from streams.board.shown_shifts import active
 from streams.flow.market_answers import GivenAnswers
-from streams.index.incident_measures import Affected, Excess
+from streams.index.incident_measures import Affected, Excess, NowSize
 from streams.index.incidents import INCIDENTS_MAX
 from streams.index.operator_answers import Answer
 from streams.index.panes import rfc3339
@@ -35,6 +36,7 @@ from streams.publish.incident_words import (
     say_incident,
     say_suspicion,
 )
+from streams.publish.redis_state import OwnedMarket, RedisLimits
 from streams.publish.sent_records import sent_text
 from streams.publish.suspicion_records import published_suspicion, suspicion_fields
 
@@ -107,6 +109,48 @@ def test_what_looks_as_usual_again_is_not_said_to_go_on():
     )
     words = said(incident(measures=back))
     assert words.title == "Bangladesh: orders look as usual again after 0.4 % of usual"
+
+
+def test_a_market_that_stopped_when_its_jump_was_over_is_not_said_to_be_back():
+    minute = 60_000
+    jump = incident_shift(direction=1, at_ms=AS_OF_MS - 5 * minute, over_ms=AS_OF_MS - 2 * minute)
+    toys = incident_shift("category", "toys", direction=1, at_ms=AS_OF_MS - 4 * minute)
+    rise = incident(jump, toys)
+    stop = incident(incident_shift(at_ms=AS_OF_MS + 6 * minute))
+
+    def now_of(shown, others=(), suspected=0):
+        (found,) = incidents_of(incident_fields([shown, *others], {}, suspected), {}, BD, {}).open
+        return found.now
+
+    usual = RatioInterval(990.0, 980.0, 1.01, 0.9, 1.1)
+    rise.market_now = NowSize(AS_OF_MS - minute, AS_OF_MS, usual)
+    assert "The market as a whole was back by 04:11 UTC+06" in now_of(rise)
+    assert now_of(rise, suspected=-1).endswith(" A fall of it is seen since.")
+    assert "The market's rise was over by 04:11 UTC+06" in now_of(rise, suspected=-1)
+    both = incidents_of(incident_fields([rise, stop], {}), {}, BD).open
+    assert [each.now.endswith(" A fall of it is seen since.") for each in both] == [False, True]
+    rise.market_now = None
+    assert "back" not in now_of(rise), "it is not known"
+    rise.over_ms = toys.over_ms = AS_OF_MS
+    stop.lead.start_ms = jump.over_ms - minute
+    assert "The market's rise was over by" in say_over(rise, stop)
+    stop.lead.start_ms = jump.over_ms + minute
+    assert "The market as a whole was back by" in say_over(rise, stop)
+
+
+def test_an_incident_is_written_again_when_a_suspicion_contradicts_it():
+    rise = [incident(incident_shift(direction=1, over_ms=AS_OF_MS), incident_shift("region"))]
+    answers, state = {}, OwnedMarket("PK", RedisLimits(60_000))
+    for at, suspicions in enumerate(([], [suspicion()], [])):
+        given = {"incidents": rise, "answers": answers, "suspicions": suspicions}
+        state.take_publication(publication(**given, as_of_ms=AS_OF_MS + at, applied=10 + at))
+        written = state.full(rfc3339(AS_OF_MS)).packed
+        assert (b'"market_again":"down"' in written) is bool(suspicions)
+
+
+def say_over(*shown):
+    (found,) = incidents_of(incident_fields(shown, {}), {}, BD).past
+    return found.now
 
 
 def test_a_jump_is_sized_by_its_last_minutes_and_what_is_in_excess():
@@ -304,6 +348,25 @@ def test_what_was_answered_is_said_with_its_author():
     assert not shown.sent
 
 
+def test_a_false_alarm_that_is_not_of_all_leaves_the_incident_open_in_words():
+    jump = incident(incident_shift("category", "books"), incident_shift("category", "toys"))
+    said_so = Answer(jump.id, "false_alarm", "alice", AS_OF_MS)
+    given = GivenAnswers(None, said_so, (), None, beyond_verdict=True)
+    jump.silenced = frozenset({jump.lead.name})
+    shown = published_incident(jump, given)
+    assert (shown.member, shown.beyond_verdict) == ("toys", True)
+    assert say_answers(shown, BD) == [
+        "A false alarm, says alice: it pages, since more was found later."
+    ]
+    *_, line = lines([ListedMarket("BD", [], [shown])])
+    assert line.strip() == "open: more was found after the false alarm was said; it pages"
+    jump.over_ms = AS_OF_MS
+    shown = published_incident(jump, given)
+    assert say_answers(shown, BD) == ["A false alarm, says alice: more was found later."]
+    *_, line = lines([ListedMarket("BD", [], [shown])])
+    assert line.strip() == "open: more was found after the false alarm was said"
+
+
 @pytest.mark.parametrize(
     ("scope", "name"),
     [(("category", "books"), "Books (category)"), (("market", "all"), "Bangladesh")],
@@ -372,6 +435,34 @@ def test_when_people_were_told_is_in_the_timeline_where_it_is_known():
         ("sent (mail, slack)", rfc3339(stop.found_ms + 15_000)),
         ("over", rfc3339(AS_OF_MS)),
     ]
+
+
+def test_the_timeline_is_of_the_series_that_the_title_names():
+    """A market that stopped at 10:34 had begun at 10:27, and was sent before it had: its method was."""
+    minute = 60_000
+    cod = incident_shift("payment_method", "cod", at_ms=AS_OF_MS - 5 * minute)
+    found = incident(cod, incident_shift())
+    began = [("first of it began", -15), ("first of it found", -11), ("began", -10), ("found", -6)]
+
+    def timeline(led_by=None):
+        sent = sent_text({"slack": AS_OF_MS - 9 * minute}, led_by)
+        (card,) = incidents_of(incident_fields([found], {}), {}, BD, {found.id: sent}).open
+        assert card.since == rfc3339(AS_OF_MS - 10 * minute)
+        return card.timeline
+
+    def dated(*known):
+        return [(what, rfc3339(AS_OF_MS + at * minute)) for what, at in known]
+
+    first = ("first of it sent (slack)", -9)
+    assert timeline() == dated(*began[:3], first, began[3]), "of the market it is not known"
+    cod_first = {"payment_method:cod": AS_OF_MS - 9 * minute}
+    assert timeline(cod_first) == timeline()
+    led_by = cod_first | {"market:all": AS_OF_MS - 5 * minute}
+    assert timeline(led_by) == dated(*began[:3], first, began[3], ("sent", -5))
+    only = {"market:all": AS_OF_MS - 9 * minute}
+    assert ("sent (slack)", rfc3339(AS_OF_MS - 9 * minute)) in timeline(only)
+    (head, *_) = lines([ListedMarket("BD", [], [published_incident(found)])])
+    assert "drop of all, 2023-11-14T22:03Z to now" in head
 
 
 def test_a_note_is_a_line_whatever_was_typed():

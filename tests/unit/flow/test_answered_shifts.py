@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from streams.flow.answer_book import MarketAnswers
-from streams.flow.answered_shifts import PagedShift, silencer
+from streams.flow.answered_shifts import PagedShift, silenced_shifts, silencer
 from streams.flow.history_book import HistoryBook
 from streams.flow.market import MarketCompile
 from streams.flow.market_answers import AnsweredShifts, GivenAnswers
@@ -317,6 +317,31 @@ def test_an_acknowledgement_holds_for_what_was_known_when_it_was_given():
     assert acknowledged_after(books, again=2) == (1, None), "delivered twice, it is the first"
     total.over_ms = AS_OF_MS + 80 * MINUTE_MS
     assert acknowledged_after(books, total) == (None, 1), "and nobody has taken that on since"
+
+
+def test_what_pages_beyond_a_false_alarm_leaves_the_incident_open():
+    toys, books = joined(member="toys", minutes=0), joined(minutes=3)
+    shown = incident_of_shifts(toys, books)
+    book = MarketAnswers()
+    detected = SimpleNamespace(kept=[], incidents=SimpleNamespace(kept=[shown]), statuses=list)
+    answered = AnsweredShifts(book, detected)
+
+    def after(minutes):
+        at_ms = shown.found_ms + minutes * MINUTE_MS
+        book.apply_answer(Answer(shown.id, FALSE_ALARM, "aisha", at_ms))
+        quiet = silenced_shifts(shown, book, lambda _: set(), AS_OF_MS)
+        return sorted(member for _, member, _ in quiet), answered.given(AS_OF_MS)[shown.id]
+
+    quiet, given = after(1)
+    assert (quiet, given.silenced_by, given.beyond_verdict) == (["toys"], None, True)
+    toys.over_ms = books.over_ms = shown.over_ms = AS_OF_MS
+    quiet, given = after(2)
+    assert (quiet, given.beyond_verdict) == (["toys"], True), "as it was at its end"
+    toys.over_ms = books.over_ms = shown.over_ms = 0
+    quiet, given = after(3)
+    assert (quiet, given.silenced_by, given.beyond_verdict) == ([], shown.id, False)
+    shown.shifts.append(joined("payment_failure", "card", minutes=5))
+    assert answered.given(AS_OF_MS)[shown.id].silenced_by == shown.id, "that is good news"
 
 
 def test_an_outage_that_comes_after_an_answer_pages_unless_it_is_what_is_expected():

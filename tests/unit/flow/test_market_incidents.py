@@ -31,6 +31,7 @@ class Day:
 
     def __init__(self):
         self.incidents = MarketIncidents("BD")
+        self.silenced = frozenset()
         self.minute = 0
         self._counted = {series: [] for series in EXPECTED}
 
@@ -42,7 +43,9 @@ class Day:
             self.minute += 1
             self.incidents.note_found(self._end(*each) for each in ended)
             statuses = [self._status(series, *when) for series, when in shifts.items()]
-            self.incidents.step(statuses, T0 + self.minute, self._sums, lambda _: True)
+            self.incidents.step(
+                statuses, T0 + self.minute, self._sums, lambda _: True, lambda _: self.silenced
+            )
             ended = ()
         return self.incidents.shown()
 
@@ -114,6 +117,12 @@ def test_an_outage_stays_one_when_it_comes_back_in_part_and_more_joins():
     (found,) = day.play(10, {ALL: 0.5, MOBILES: 0.5}, {ALL: (10, 12), MOBILES: (10, 21)})
     assert (found.lead.dimension, found.kind) == ("market", "outage")
     assert found.stopped_ms == found.lead.start_ms
+    shown = published_incident(found)
+    assert (shown.kind, shown.stopped) == ("drop", rfc3339(found.stopped_ms)), "how it is now"
+    words = say_incident(shown, MarketNaming("Bangladesh"))
+    assert words.headline == "Bangladesh: orders had all but stopped, and are at 50 % of usual"
+    (over,) = day.play(1, {}, {}, [(ALL, 10), (MOBILES, 10)])
+    assert published_incident(over).kind == "outage"
 
 
 @pytest.mark.parametrize("first", [0.02, 0.3])
@@ -146,11 +155,32 @@ def test_what_is_said_follows_what_goes_on_and_what_is_over_is_history():
         "Now: 0 orders in the last minute, 200 usual. The market as a whole was back by 22:03 UTC: "
         "3,000 orders since 21:30 UTC, 33,000 usual."
     )
-    assert words.affected == "Back: the whole market, Mobiles (category)."
+    assert words.affected == "Over: the whole market, Mobiles (category)."
     (over,) = day.play(1, {}, {}, [(TOYS, 10)])
     words = say_incident(published_incident(over), MarketNaming("Bangladesh"))
     assert words.headline == "Bangladesh: orders had all but stopped"
     assert words.now.endswith("at most. The market as a whole was back by 19 Feb 22:03 UTC.")
+
+
+def test_a_market_is_back_only_if_nothing_contradicts():
+    """Its jump was over because it had stopped: "the market as a whole was back", at 0 orders."""
+    day = Day()
+    day.play(10, {}, {})
+    members = {ALL: (10, 12), TOYS: (10, 13)}
+    day.play(10, {ALL: 0.5, TOYS: 0.5}, members)
+    left = {TOYS: (10, 13)}
+    (lost,) = day.play(1, {ALL: 0.0, TOYS: 0.5}, left, [(ALL, 10)])
+    words = say_incident(published_incident(lost), MarketNaming("Bangladesh"))
+    over = "The market's fall was over by 21:41 UTC: 5,000 orders since 21:30 UTC, 11,000 usual."
+    assert words.now.endswith(f" {over} It had 0 orders in the last minute, 1,000 usual.")
+    (back,) = day.play(1, {TOYS: 0.5}, left)
+    words = say_incident(published_incident(back), MarketNaming("Bangladesh"))
+    assert "The market as a whole was back by" in words.now
+    suspected = published_incident(back, again="up")
+    words = say_incident(suspected, MarketNaming("Bangladesh"))
+    assert words.now.endswith(
+        f" {over} It had 1,000 orders in the last minute, 1,000 usual. A rise of it is seen since."
+    )
 
 
 def test_how_large_a_market_s_outage_was_is_known_when_its_minutes_are_not():
@@ -192,7 +222,12 @@ def test_it_began_with_its_first_shift_whichever_leads():
     assert shown.size.since == rfc3339((T0 + 14) * MINUTE_MS)
     words = say_incident(shown, MarketNaming("Bangladesh"))
     assert words.size.startswith("Since 21:34 UTC: 4,200 orders, 6,000 usual")
-    assert [what for what, _ in timeline_of(shown, None)] == ["began", "found"]
+    assert timeline_of(shown, None) == [
+        (what, rfc3339((T0 + minute) * MINUTE_MS))
+        for what, minute in (
+            ("first of it began", 10), ("first of it found", 12), ("began", 14), ("found", 16),
+        )
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("start", "step_minutes"), [(10, 1), (10.25, 1 / 12)])
@@ -219,6 +254,30 @@ def test_answers_to_a_market_hold_for_the_members_that_are_back_later():
     assert (back.lead.member, back.kind) == ("toys", "outage")
     assert silencer(back, 13, 45) is not None
     assert silencer(back, 11, 45) is None
+
+
+def test_what_pages_after_a_false_alarm_leads_with_its_own_size():
+    """It was told under the name, and with the numbers, of what had been called a false alarm."""
+    day, shifts = Day(), {MOBILES: (10, 12), TOYS: (10, 14)}
+    day.play(10, {}, {})
+    (first,) = day.play(6, {MOBILES: 0.0, TOYS: 0.5}, shifts)
+    assert (first.lead.member, first.kind) == ("mobiles", "outage")
+    day.silenced = frozenset({(*MOBILES, 1)})
+    (shown,) = day.play(1, {MOBILES: 0.0, TOYS: 0.5}, shifts)
+    assert (shown.lead.member, shown.kind, shown.measures.difference.events) == (
+        "toys", "drop", -100.0 * 7,
+    )  # fmt: skip
+    (kept,) = day.incidents.kept
+    assert (kept.lead.member, kept.silenced) == ("mobiles", frozenset()), "it knows of no answer"
+    (over,) = day.play(1, {}, {}, [(MOBILES, 10), (TOYS, 10)])
+    assert (over.state, over.lead.member) == ("over", "toys")
+    missed = over.measures.difference.events
+    assert missed < -600
+    (over,) = day.play(90, {}, {})
+    assert over.measures.difference.events == missed
+    day.silenced = frozenset()
+    (again,) = day.play(1, {}, {})
+    assert again.lead.member == "mobiles", "taken back"
 
 
 def test_fewer_failed_payments_lead_no_incident_that_has_anything_else():

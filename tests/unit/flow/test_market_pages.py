@@ -65,6 +65,25 @@ def test_pages_are_counted_by_what_operators_said_of_them():
     assert words(month) == (1, 0, 0, 1)
 
 
+def test_what_paged_after_a_false_alarm_is_open_until_it_is_called_one_too():
+    one = at(1)
+    more = incident_shift("category", "toys", direction=1)
+    more.found_ms = one.found_ms + 10 * MINUTE_MS
+    book = MarketAnswers()
+    pages = MarketPages(book, 30.0, no_series)
+    pages.step([], YEAR_AGO)
+    pages.step([one], one.found_ms)
+    book.apply_answer(say(FALSE_ALARM, one))
+    assert words(pages.counts(AS_OF_MS)[0]) == (1, 0, 1, 0)
+    one.shifts.append(more)
+    assert pages.step([one], more.found_ms), "news for the record"
+    assert not pages.step([one], more.found_ms)
+    owner = restored(pages, book, no_series)
+    assert words(owner.counts(AS_OF_MS)[0]) == (1, 0, 0, 1)
+    book.apply_answer(say(FALSE_ALARM, one)._replace(at_ms=more.found_ms))
+    assert words(owner.counts(AS_OF_MS + MINUTE_MS)[0]) == (1, 0, 1, 0)
+
+
 def test_an_open_page_may_be_false():
     one, two = at(1), at(2)
     (none, _), (false, _), (both, _) = (

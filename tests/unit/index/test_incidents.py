@@ -100,6 +100,31 @@ def test_directions_are_apart_but_failing_payments_belong_to_those_missing():
     assert [each.dimension for each in incident.shifts] == ["payment_method", "payment_failure"]
 
 
+def test_a_market_that_stops_within_a_jump_is_an_incident_of_its_own():
+    """It joined the jump as soon as payments failed in it: title "all but stopped", arrow upwards."""
+    jump = shift("books", direction=1), shift(start=1, found=3, direction=1)
+    failing = shift("card", "payment_failure", direction=1, start=2, found=4)
+    found = step([], *jump, failing, at=5)
+    stop = shift(start=8, found=10, number=2), shift("toys", start=8, found=11)
+    fewer = shift("cod", "payment_method", start=8, found=12)
+    found = step(found, *stop, fewer, failing, ended=jump, at=12)
+    assert [(each.id[-4:], each.direction, members(each)) for each in found] == [
+        ("5-up", 1, ["books", "all", "card"]),
+        ("down", -1, ["all", "toys", "cod"]),
+    ]
+    assert [each.kind for each in found] == ["jump", "drop"]
+
+
+def test_failures_found_before_the_payments_they_cost_lead_the_incident_that_they_name():
+    failing = shift("card", "payment_failure", direction=1)
+    missing = shift("card", "payment_method", found=4, interval=STOP)
+    (incident,) = step(step([], failing), failing, missing, at=4)
+    assert (incident.direction, incident.kind, incident.lead.dimension) == (
+        1, "jump", "payment_failure",
+    )  # fmt: skip
+    assert len(step([incident], failing, missing, shift(found=5), at=5)) == 2
+
+
 def test_what_was_found_in_one_minute_in_one_direction_has_one_name():
     own = shift("books", start=-60), shift("toys", start=0)
     (incident,) = step([], *own)

@@ -106,11 +106,20 @@ def test_a_message_of_an_outage_answers_every_question():
 
 
 def test_what_is_over_says_so_and_for_how_long():
-    calm = MarketNow(NOW_MS, {}, STOPPED.counts)
+    calm = MarketNow(NOW_MS, {}, {(WHOLE, "1m"): CountNow("orders", 990, 1_006.0)})
     notice = said(alert(firing=False), now=calm, began_ms=BEGAN_MS)
     assert notice.since.endswith("over by 04:41 UTC on 2 Jan, after 5 min at most")
-    assert notice.now.startswith("back within what is expected: 2 orders")
+    assert notice.now.startswith("back within what is expected: 990 orders")
     assert notice.ended == rfc3339(NOW_MS)
+
+
+@pytest.mark.parametrize(
+    "now",
+    [MarketNow(NOW_MS, {}, STOPPED.counts), MarketNow(NOW_MS, STOPPED.shifts)],
+    ids=["count", "shift"],
+)
+def test_what_the_last_minute_or_a_shift_contradicts_is_not_called_back(now):
+    assert "back within" not in said(alert(firing=False), now=now, began_ms=BEGAN_MS).now
 
 
 def test_a_clock_that_is_behind_gives_no_length_below_0_and_is_named():
@@ -333,6 +342,26 @@ def test_the_market_stands_for_its_group_and_the_others_are_counted():
     assert notice.alerts[0].name == "EcindexMarketOutage"
     assert (len(notice.alerts), notice.left_out) == (20, 13)
     assert notice.affected == "the whole market; categories m0, m1, m10, m11, m12 and 24 more"
+
+
+def test_the_alert_of_what_leads_the_incident_stands_for_its_message():
+    """What was called a false alarm fires on for minutes; the rest was told under its name."""
+    false = alert("EcindexMarketShift")
+    toys = alert("EcindexDemandShift", dimension="category", member="toys")
+    notice = said(false, toys, of=incident(member="toys"))
+    assert [each.member for each in notice.alerts] == ["toys", "all"]
+    assert notice.links[-1].url == f"{RUNBOOK}#ecindexdemandshift"
+    assert said(false, of=incident(member="toys")).alerts[0].member == "all"
+
+
+def test_since_when_is_of_the_series_that_the_title_names():
+    before = rfc3339(BEGAN_MS - 7 * 60_000)
+    notice = said(of=incident(began=before))
+    assert notice.since == (
+        "04:36 UTC on 2 Jan (09:36 in Asia/Karachi): 5 min before 04:41 UTC on 2 Jan; "
+        "the first of it began 04:29 UTC on 2 Jan"
+    )
+    assert notice.began == before
 
 
 def test_an_alert_of_the_service_has_no_market():

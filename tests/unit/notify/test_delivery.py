@@ -20,6 +20,7 @@ from streams.notify.market_now import MarketNow
 from streams.notify.message_receiver import RETRY_AFTER_MAX_S, NotTakenError, retry_after_s
 from streams.notify.notify_process import receivers_of
 from streams.notify.picture import draw
+from streams.notify.sent_store import SentStore
 from streams.notify.trial import send_trial
 from streams.publish.incident_records import read_incidents
 from streams.settings import LinksSettings
@@ -204,6 +205,9 @@ async def test_that_another_series_leads_is_news_in_the_next_message(found, tmp_
     led = "Now about Toys (category, Pakistan); the last message was about Pakistan. No longer fires: "
     assert [taken["kind"] for taken in found.webhook.taken] == ["began", "changed"]
     assert found.webhook.taken[1]["news"].startswith(led)
+    (kept,) = SentStore(tmp_path).incidents()
+    assert list(kept.led) == ["market:all", "category:toys"]
+    assert kept.led["category:toys"] >= kept.led["market:all"] == min(kept.first_sent().values())
 
 
 async def test_an_end_that_alertmanager_does_not_send_is_told(found, tmp_path, clock):
@@ -331,6 +335,7 @@ FALSE_ALARM = {"kind": "false_alarm", "by": "alice", "at": rfc3339(NOW_MS), "tex
     [
         ({"verdict": FALSE_ALARM}, "Answered, no longer pages"),
         ({"silenced_by": "PK-20260102T0401-down"}, "Answered, no longer pages"),
+        ({"verdict": FALSE_ALARM, "beyond_verdict": True}, "No longer pages, but goes on"),
         ({}, "No longer pages, but goes on"),
         ({"as_of_ms": NOW_MS - 120_000}, "No longer reported; whether it is over is not known"),
         (None, "No longer reported; whether it is over is not known"),
