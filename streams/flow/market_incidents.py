@@ -14,6 +14,7 @@ from operator import attrgetter
 import msgspec
 
 from streams.flow.shift_watch import FINAL, LIVE, ActiveShift, FoundShift, SeriesStatus
+from streams.flow.state import NEVER_MS
 from streams.index.incident_measures import (
     NOW_MINUTES,
     STOPPED_RATIO,
@@ -21,6 +22,7 @@ from streams.index.incident_measures import (
     NowSize,
     Recent,
     SpanSums,
+    has_stopped,
     measure,
 )
 from streams.index.incidents import (
@@ -78,13 +80,15 @@ class MarketIncidents:
         sums: SpanSums,
         confirmed: Callable[[ShiftName], bool],
         silenced: Callable[[Incident], frozenset[ShiftName]] = lambda _: frozenset(),
+        live_ms: int = NEVER_MS,
     ) -> bool:
         """Fold what the detectors show at the end of minute ``until`` - 1; return whether it is news.
 
         ``statuses`` None: the detectors are behind, and only what final minutes have found counts. A new
         owner would not find it again. ``confirmed``: whether final minutes have given a shift.
         ``silenced``: those of an incident that answers keep from paging, where another one pages. What
-        is kept knows nothing of them; what is shown is led by what pages.
+        is kept knows nothing of them; what is shown is led by what pages. ``live_ms``: instant up to
+        which ``statuses`` have counted.
         """
         found, self._found = self._found, []
         before, led_by = _heads(self.kept), _leads(self.kept)
@@ -95,11 +99,13 @@ class MarketIncidents:
             active = [shift for status in statuses if (shift := _going(status)) is not None]
             _, ended = _events(one for one in found if one.phase == LIVE)
             self.kept = fold(self._market, self.kept, active, ended, until * MINUTE_MS, confirmed)
+        stopped = {each.id for each in self.kept if not each.over_ms and _note_stops(each, live_ms)}
         after, leads = _heads(self.kept), _leads(self.kept)
         due = [
             incident
             for incident in self.kept
             if after[incident.id] != before.get(incident.id)
+            or incident.id in stopped
             or leads[incident.id] != led_by.get(incident.id)  # its size is of the series that leads
             or (statuses is not None and not incident.over_ms and until != self._until)
         ]
@@ -112,7 +118,7 @@ class MarketIncidents:
         if due or before.keys() != after.keys() or quiet != self._silenced:
             self._silenced = quiet
             self._show(until, cache(sums))
-        return before != after
+        return before != after or bool(stopped)
 
     def _show(self, until: int, sums: SpanSums) -> None:
         earlier = {each.id: each for each in self._shown}
@@ -251,6 +257,22 @@ def _measures(
 
 def _last(shift: IncidentShift, until: int) -> int:
     return min(until, shift.over_ms // MINUTE_MS) if shift.over_ms else until
+
+
+def _note_stops(incident: Incident, live_ms: int) -> bool:
+    """Note which shifts have all but stopped for the length of a minute; return whether there are any.
+
+    A stop at second 3 was called an outage after 117 s, when the first whole minute of it had ended.
+    """
+    found = False
+    for shift in incident.shifts:
+        if shift.over_ms or shift.direction > 0 or shift.stopped_ms or shift.good_news:
+            continue
+        if live_ms - shift.start_ms >= MINUTE_MS and has_stopped(
+            shift.interval.observed, shift.interval.expected
+        ):
+            shift.stopped_ms, found = shift.start_ms, True
+    return found
 
 
 def _judge(incident: Incident, until: int, sums: SpanSums) -> None:

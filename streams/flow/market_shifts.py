@@ -338,6 +338,7 @@ class MarketShifts:
             self._money,
             self.watch.confirmed,
             lambda incident: self._silenced(incident, until * MINUTE_MS),
+            reach.live_ms,
         )
         noted = [each for each in self.incidents.kept if news or not each.over_ms]
         if self.pages.step(noted, until * MINUTE_MS) or news:

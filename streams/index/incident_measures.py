@@ -99,7 +99,7 @@ class Measures(msgspec.Struct, frozen=True):
     @property
     def stopped(self) -> bool:
         """True when the leading series has all but stopped."""
-        return self.now is not None and _stopped(self.now.observed, self.now.expected)
+        return self.now is not None and has_stopped(self.now.observed, self.now.expected)
 
     def is_back(self, shifted: RatioInterval) -> bool:
         """True when "now" is about what is expected again, though the end is not confirmed.
@@ -140,7 +140,7 @@ class Recent:
     def stopped(self, series: tuple[str, str], first: int) -> bool:
         """True when a series has all but stopped."""
         _, own = self.now(series, first)
-        return _stopped(own.observed, own.expected)
+        return has_stopped(own.observed, own.expected)
 
     def back(self, series: tuple[str, str], first: int, shifted: RatioInterval) -> bool:
         """True when a series looks as expected again in minutes that its shift has seen whole."""
@@ -170,7 +170,8 @@ def may_be_as_expected(lower: float, upper: float) -> bool:
     return lower <= AFFECTED_UP and upper >= AFFECTED_DOWN
 
 
-def _stopped(observed: float, expected: float) -> bool:
+def has_stopped(observed: float, expected: float) -> bool:
+    """True when these events have all but stopped."""
     return expected >= STOPPED_EXPECTED_MIN and observed <= STOPPED_RATIO * expected
 
 

@@ -241,9 +241,11 @@ def _kind(incident: Incident) -> Kind:
     """Return what happened; of an outage that goes on, whether it still is one."""
     measures = incident.measures
     now = None if incident.over_ms or measures is None else measures.now
-    if incident.kind == "outage" and now is not None and now.ratio > STOPPED_RATIO:
-        return "drop"
-    return incident.kind
+    if incident.kind != "outage" or measures is None or now is None:
+        return incident.kind
+    # Minutes that began before it stopped say nothing of how it is.
+    returns = now.ratio > STOPPED_RATIO and measures.now_since_ms >= incident.stopped_ms
+    return "drop" if returns else "outage"
 
 
 def published_answer(answer: Answer) -> PublishedAnswer:

@@ -19,6 +19,7 @@ from streams.index.measured import ExpectedRow
 from streams.index.noise import Noise
 from streams.index.panes import HOUR_MS, MINUTE_MS, of_minute
 from streams.index.shift_clock import FAST_SIZE, MICRO
+from streams.publish.incident_records import published_incident
 from tests.support.flow_harness import METHODOLOGY
 
 PANE_MS = METHODOLOGY.pane_ms
@@ -336,3 +337,19 @@ def test_a_stop_in_the_first_minutes_of_a_market_is_suspected_and_paged_by_its_p
     assert 0 < first_ms - stops_ms <= 7_000
     by_evidence = [each.evidence_ratio for at_ms, each in seen if at_ms < found_ms]
     assert by_evidence == sorted(set(by_evidence)), "it grows with every pane"
+
+
+@pytest.mark.parametrize("second", [0, 5, 30, 55])
+def test_a_stop_is_called_an_outage_a_minute_after_it_began(second):
+    """At second 5 it was one after 115 s, when its first whole minute had ended."""
+    stops = 10 * 12 + second // 5
+    worker = Worker(BUSY, 0.2)
+    kinds = {}
+    for at in range(stops + 40):
+        ends_ms = T + (at + 1) * PANE_MS
+        worker.sell(ends_ms - PANE_MS, BUSY // 12 if at < stops else 0)
+        if ends_ms >= T + BACKLOG_MS:
+            worker.step(ends_ms)
+            for each in worker.shifts.incidents.shown():
+                kinds.setdefault(published_incident(each).kind, ends_ms - T - stops * PANE_MS)
+    assert 60_000 <= kinds["outage"] <= 67_000

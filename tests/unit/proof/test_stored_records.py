@@ -10,6 +10,8 @@ from support.records import JOURNAL_TOPIC, VALUES_TOPIC
 
 from streams.flow.held_labels import LabelsPart, encode_labels_part
 from streams.index.answer_records import answer_record
+from streams.index.definition_records import definitions_record
+from streams.index.definitions import definitions_of
 from streams.index.formats import FORMAT
 from streams.index.operator_answers import Answer
 from streams.index.panes import HOUR_MS
@@ -88,6 +90,9 @@ def sound():
     add(
         TOPICS.answers, *answer_record(Answer("PK-20261124T0512-up", "note", "aisha", 1, text="hm"))
     )
+    document = definitions_of(METHODOLOGY.markets["PK"])
+    written = {"base": 0, "read_to": 0, "by": "aisha", "reason": "as it was", "at_ms": MIDNIGHT}
+    add(TOPICS.definitions, *definitions_record(document, **written, nonce="n"))
     for topic in (TOPICS.late, TOPICS.dead_letters):
         add(topic, b"k", b"{", SET_ASIDE)
     return found
