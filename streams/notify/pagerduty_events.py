@@ -31,8 +31,8 @@ _WORSENED = "worsened"
 """Noted of an alert: when its incident had last become worse in kind, as far as it is told there."""
 _OPENED = "opened"
 """Noted of an alert: when it was triggered anew, as RFC 3339."""
-LOOKED_AT_MS = 60_000
-"""Whoever has acknowledged an alert within this time still looks at it."""
+WATCHED_MS = 60_000
+"""Whoever has acknowledged an alert within this time is still before it."""
 _ACTION = "check notify.pagerduty_key: the routing key of an integration Events API v2"
 
 
@@ -144,7 +144,7 @@ class PagerDutyReceiver:
         if notice.acknowledged_before or notice.acknowledged_by or self._hears:
             return bool(notice.acknowledged_before)
         opened_ms = parse_instant(kept.get(_OPENED, "")) or 0
-        return (parse_instant(notice.worsened) or 0) - opened_ms >= LOOKED_AT_MS
+        return (parse_instant(notice.worsened) or 0) - opened_ms >= WATCHED_MS
 
     async def _post(self, notice: Notice, action: EventAction) -> None:
         body = msgspec.json.encode(event(notice, self._key, action))
