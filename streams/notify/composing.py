@@ -193,7 +193,7 @@ def compose(
     ``now`` is empty for alerts of no market. ``incident``: what is published of it; then page, commands
     and messages say the same.
     """
-    lead = _standing(group.alerts, incident)
+    lead = _leading_alert(group.alerts, incident)
     series = series_of(lead)
     shift = None if series is None else now.shifts.get(series)
     shown = sorted(group.alerts, key=lambda alert: (alert is not lead, not alert.firing))
@@ -259,7 +259,9 @@ def unread(notice: Notice, now: MarketNow, now_ms: int, zone: str) -> Notice:
     )
 
 
-def _standing(alerts: Sequence[WebhookAlert], incident: PublishedIncident | None) -> WebhookAlert:
+def _leading_alert(
+    alerts: Sequence[WebhookAlert], incident: PublishedIncident | None
+) -> WebhookAlert:
     """The alert that stands for a message: that of the series which leads its incident, if one fires.
 
     An alert of what was called a false alarm fires on for minutes.
@@ -289,11 +291,11 @@ def _described(
     """Say of an incident what the page says of it. Its sentences name their subject; so do facts."""
     words = say_incident(incident, naming, now.suspicions)
     as_of = f" ({_as_of(now, now_ms)})" if incident.over is None else ""
-    told = any(
+    fits = any(
         _is_of_lead(each.name, (each.dimension, each.member), incident)
         for each in notice.alerts[:1]
     )
-    if not told or is_advice(notice.advice, incident.id):
+    if not fits or is_advice(notice.advice, incident.id):
         # What the alert says, or an earlier message, is about another series.
         notice = msgspec.structs.replace(
             notice,

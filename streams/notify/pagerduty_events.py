@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from streams.index.instants import parse_instant
 from streams.index.shown_text import one_line
 from streams.notify.composing import UNKNOWN_QUIET
 from streams.notify.message_receiver import Kept, NotTakenError
@@ -28,6 +29,10 @@ _ACKNOWLEDGED = "acknowledged"
 """Noted of an alert: in whose name it was acknowledged from here."""
 _WORSENED = "worsened"
 """Noted of an alert: when its incident had last become worse in kind, as far as it is told there."""
+_OPENED = "opened"
+"""Noted of an alert: when it was triggered anew, as RFC 3339."""
+WATCHED_MS = 60_000
+"""Whoever has acknowledged an alert within this time is still before it."""
 _ACTION = "check notify.pagerduty_key: the routing key of an integration Events API v2"
 
 
@@ -97,7 +102,7 @@ class PagerDutyReceiver:
 
     Nobody is called again for an alert that is acknowledged there. So once an incident has become worse
     in kind, its alert is resolved and triggered anew: where it was acknowledged, or where nobody here
-    hears whether it was.
+    hears whether it was and it has been open for a minute.
     """
 
     name = "pagerduty"
@@ -125,15 +130,21 @@ class PagerDutyReceiver:
         by = notice.acknowledged_by if action is EventAction.ACKNOWLEDGE else ""
         if action is EventAction.TRIGGER and notice.kind is not NoticeKind.ANSWERED and not anew:
             by = kept.get(_ACKNOWLEDGED, "")
-        noted = {_ACKNOWLEDGED: by, _WORSENED: notice.worsened if anew or not kept else ""}
-        noted[_WORSENED] = noted[_WORSENED] or kept.get(_WORSENED)
+        noted = {_ACKNOWLEDGED: by}
+        if anew or not kept:
+            noted |= {_WORSENED: notice.worsened or "", _OPENED: notice.sent_at}
+        else:
+            noted |= {each: kept.get(each, "") for each in (_WORSENED, _OPENED)}
         return {"dedup_key": dedup_key(notice.incident)} | {k: v for k, v in noted.items() if v}
 
     def _must_ring_again(self, notice: Notice, kept: Mapping[str, str]) -> bool:
         """Whether an alert that is open there is now of something worse than who took it on knew."""
         if not kept or not notice.worsened or kept.get(_WORSENED, "") == notice.worsened:
             return False
-        return bool(notice.acknowledged_before) or not (notice.acknowledged_by or self._hears)
+        if notice.acknowledged_before or notice.acknowledged_by or self._hears:
+            return bool(notice.acknowledged_before)
+        opened_ms = parse_instant(kept.get(_OPENED, "")) or 0
+        return (parse_instant(notice.worsened) or 0) - opened_ms >= WATCHED_MS
 
     async def _post(self, notice: Notice, action: EventAction) -> None:
         body = msgspec.json.encode(event(notice, self._key, action))

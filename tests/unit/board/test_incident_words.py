@@ -25,6 +25,7 @@ from streams.board.shown_shifts import active
 from streams.flow.market_answers import GivenAnswers
 from streams.index.incident_measures import Affected, Excess, NowSize
 from streams.index.incidents import INCIDENTS_MAX
+from streams.index.instants import parse_instant
 from streams.index.operator_answers import Answer
 from streams.index.panes import rfc3339
 from streams.index.shift_ratio import Contributor, RatioInterval
@@ -384,6 +385,24 @@ def test_a_factor_is_said_with_the_series_that_it_is_of(scope, name):
     series = "all" if scope[0] == "market" else ":".join(scope)
     line = lines([ListedMarket("BD", [], [shown])])[-1]
     assert f", factor 6.5 of {series} (bob, " in line
+
+
+def test_an_acknowledgement_of_before_it_became_worse_is_said_to_be_of_before():
+    books = incident_shift("category", "books", at_ms=AS_OF_MS - 3_600_000)
+    joined = incident(books, incident_shift())
+    before = Answer(joined.id, "acknowledged", "alice", AS_OF_MS - 1_800_000)
+    given = GivenAnswers(None, None, (), None, acknowledged_before=before)
+    shown = published_incident(joined, given)
+    assert say_answers(shown, BD) == [
+        "Acknowledged by alice at 03:43 UTC+06, before it became worse at 04:07 UTC+06; not since."
+    ]
+    (card,) = incidents_of(incident_fields([joined], {joined.id: given}), {}, BD).open
+    assert card.acknowledged is None, "its button is there again"
+    assert ("acknowledged", before.at_ms) in [
+        (what, parse_instant(at)) for what, at in card.timeline
+    ]
+    line = lines([ListedMarket("BD", [], [shown])])[-1]
+    assert line.endswith(", before it became worse at 2023-11-14T22:07Z")
 
 
 def test_who_would_take_an_acknowledgement_back_reads_what_becomes_of_it_in_pagerduty():

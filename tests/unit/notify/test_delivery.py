@@ -563,6 +563,15 @@ async def test_what_becomes_worse_after_it_was_acknowledged_rings_again(
     assert found.webhook.taken[-1]["acknowledged_before"] == ""
 
 
+async def test_an_outage_whose_market_is_found_seconds_after_a_member_rings_once(found, tmp_path):
+    """Nobody hears whether it was acknowledged, but who has done so in this minute looks at it."""
+    async with delivering(found, tmp_path, now=redis_holds(NOW_MS)) as run:
+        await deliver(run)
+        run.market_now.now = redis_holds(NOW_MS, worsened=rfc3339(NOW_MS + 20_000))
+        await deliver(run, alert(), alert("EcindexMarketShift"))
+    assert [event["event_action"] for event in found.pagerduty.events] == ["trigger"] * 2
+
+
 async def test_a_verdict_that_is_taken_back_is_not_told_as_a_second_acknowledgement(
     found, tmp_path
 ):

@@ -110,6 +110,9 @@ def test_what_was_given_can_be_taken_back_and_nothing_else(kind):
             continue
         with pytest.raises(AnswerError, match=f"no `{kind}` in force \\(in force: {other}\\)"):
             answered(said, kind, taken_back=True)
+    before = published_answer(Answer(BOOKS.id, ACKNOWLEDGED, "aisha", AS_OF_MS))
+    lapsed = structs.replace(BOOKS, acknowledged_before=before)
+    assert answered(lapsed, ACKNOWLEDGED, taken_back=True).taken_back
 
 
 def test_whoever_changes_one_thing_of_an_expected_event_keeps_the_rest():
