@@ -54,6 +54,8 @@ PANE_EVENTS = 5.0
 """Events expected a minute from which the fast clock steps by panes."""
 _LARGE = (0.4, 2.5)
 """Alternatives at most and at least as large use the size that was learnt."""
+_EXTREME = (0.05, 4.0)
+"""Alternatives at most and at least as large are watched again when the shift that paged is over."""
 _DATES_FROM_DAYS = 150.0
 """Evidence from which the fast clock's start is the better one (decision 0224)."""
 _DATES_WITHIN_MINUTES = 2 * SLOW.step_minutes
@@ -359,9 +361,21 @@ class Detectors:
         return x, mu, times
 
     def _watched(self, design: ClockDesign, minute: int) -> Array:
-        """1 for each alternative whose direction does not sleep, else 0: alternatives x series."""
-        up, down = (self.silent_until <= minute).astype(float)
-        return np.vstack([np.tile(up, (len(design.up), 1)), np.tile(down, (len(design.down), 1))])
+        """1 for each alternative that is not silenced, else 0: alternatives x series.
+
+        A page silences its direction for a day. Once the shift is over, the extreme alternatives are
+        watched again: a second outage within a day paged nobody (decision 0231).
+        """
+        waits = self.silent_until > minute
+        goes_on = np.zeros_like(waits)
+        for series, shift in self.open.items():
+            goes_on[0 if shift.direction == UP else 1, series] = True
+        found = [
+            ~(waits[side] & (goes_on[side] | (not _is_extreme(factor))))
+            for side, factors in enumerate((design.up, design.down))
+            for factor in factors
+        ]
+        return np.array(found, dtype=float)
 
     def _set_noise(self, noise: Array) -> None:
         changed = np.flatnonzero(noise != self.noise)
@@ -545,6 +559,11 @@ class _Bands:
 
     def sizes(self) -> Array:
         return np.broadcast_to(self.size, self.edges.shape)
+
+
+def _is_extreme(factor: float) -> bool:
+    """Whether an alternative is one that no error of an expectation looks like."""
+    return factor <= _EXTREME[0] or factor >= _EXTREME[1]
 
 
 def _end_edge(design: ClockDesign, direction: int, interval: RatioInterval, noise: float) -> float:

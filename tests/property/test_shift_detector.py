@@ -135,6 +135,27 @@ def test_silence_for_a_day_then_a_lasting_shift_is_paged_again():
     assert DAY <= events[1].at - events[0].at <= DAY + 10
 
 
+@pytest.mark.parametrize("times", [0.0, 6.0])
+def test_a_second_outage_or_large_jump_within_a_day_is_paged_again(times):
+    """Issue 17: a market that stopped again half an hour after an outage paged nobody for a day."""
+    parts = [(1.0, 600), (times, 60), (1.0, 60), (times, 60), (1.0, 60), (times, 60)]
+    events = run(fresh(), minutes(parts, 20.0, seed=7))
+    way = 1 if times else -1
+    assert [(e.kind, e.direction, e.number) for e in events] == [
+        ("page", way, 1),
+        ("end", way, 1),
+        ("page", way, 2),
+        ("end", way, 2),
+        ("page", way, 3),
+    ]
+    assert 720 <= events[2].start <= events[2].at <= 740
+
+
+def test_a_moderate_shift_is_silenced_for_a_day_after_a_page_though_that_is_over():
+    series = minutes([(1.0, 600), (0.4, 120), (1.0, 240), (0.4, 300)], 20.0, seed=7)
+    assert [event.kind for event in run(fresh(), series)] == ["page", "end"]
+
+
 def test_a_stop_soon_after_a_jump_is_another_shift():
     series = minutes([(1.0, 600), (6.0, 60), (1.0, 120), (0.0, 60)], 20.0, seed=7)
     events = run(fresh(), series)
