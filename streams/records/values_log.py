@@ -57,8 +57,9 @@ class MarketValues:
     fence: FenceContent | None = None
     version: Fence | None = None
     values: dict[str, StoredValue] = field(default_factory=dict)
-    unfinished: dict[str, StoredValue] = field(default_factory=dict)
-    """Values newer than the newest fence record: their publication is under way."""
+    unfinished: dict[tuple[str, int], StoredValue] = field(default_factory=dict)
+    """By key and definitions: values that the newest fence record does not follow. Their publication is
+    under way, or of definitions that a paused owner's fence record still keeps from counting."""
     older_last: dict[str, StoredValue] = field(default_factory=dict)
     """Values older than those in ``values``, but after them in the log: compaction keeps these."""
 
@@ -105,8 +106,8 @@ class ValuesLog:
         held = StoredValue(version, value, stored.where, stored.timestamp_ms)
         known = market.values.get(text)
         if market.version is None or not market.version.follows(version):
-            market.unfinished[text] = held
-        elif known is None or version.follows(known.version):
+            market.unfinished[text, version.definitions] = held
+        elif known is None or version.rank >= known.version.rank:
             market.values[text] = held
             market.older_last.pop(text, None)
         else:
@@ -123,11 +124,11 @@ class ValuesLog:
         except msgspec.DecodeError as error:
             return self._refuse(stored, "a fence record", str(error))
         market.fence, market.version = content, version
-        for key, held in list(market.unfinished.items()):
+        for (key, definitions), held in list(market.unfinished.items()):
             if version.follows(held.version):
-                del market.unfinished[key]
+                del market.unfinished[key, definitions]
                 known = market.values.get(key)
-                if known is None or held.version.follows(known.version):
+                if known is None or held.version.rank >= known.version.rank:
                     market.values[key] = held
                     market.older_last.pop(key, None)
         return True

@@ -215,6 +215,29 @@ async def test_newer_rows_never_bring_older_definitions_back(make_store, client,
         assert await client.hget(keys.values, "orders:category:books:1m") == "1"
 
 
+async def test_a_new_owner_waits_until_it_has_come_as_far_as_a_zombie_of_older_definitions(
+    make_store, client, keys
+):
+    """``as_of`` never goes back, and then everything is as the newer definitions say."""
+    gone, kept = value(member="gone"), value(number=1)
+    zombie, owner = make_store(), make_store()
+
+    def version(definitions, ahead_ms):
+        return {"definitions": definitions, "as_of_ms": AS_OF_MS + ahead_ms}
+
+    await zombie.publish(publication([gone, kept], **version(1, 10_000)), NOW_MS)
+    new = [value(number=2)]
+    assert await owner.publish(publication(new, **version(2, 5_000)), NOW_MS) is Outcome.REFUSED
+    assert await client.hget(keys.values, "orders:category:gone:1m") == "1"
+    assert await owner.publish(publication(new, **version(2, 10_000)), NOW_MS) is Outcome.WRITTEN
+    assert await client.hget(keys.values, "orders:category:books:1m") == "2"
+    for ahead_ms in (10_000, 15_000):
+        again = publication([gone, kept], **version(1, ahead_ms))
+        assert await zombie.publish(again, NOW_MS) is Outcome.REFUSED
+    assert not await client.hexists(keys.values, "orders:category:gone:1m")
+    assert await client.hget(keys.fence, "definitions") == "2"
+
+
 async def test_keys_of_version_0_2_are_of_generation_and_definitions_0(make_store, client, keys):
     """An upgrade is no new edition: whoever published last hands over to the new version."""
     await make_store().publish(publication([value(number=1)], applied=9), NOW_MS)

@@ -151,7 +151,7 @@ class ExpectedJudge:
             return
         hours = self._hours[record.market]
         known = hours.get(start_ms)
-        if known is not None and not version.follows(known.version):
+        if known is not None and version.rank < known.version.rank:
             return
         if known is None or record.part == 1:
             known = hours[start_ms] = _Hour(version, where)

@@ -144,11 +144,11 @@ class JournalLog:
 
     def _minute(self, record: JournalRecord, version: Fence, where: str) -> None:
         last = self._minutes.get(record.market)
-        if last is None or version.follows(last):
+        if last is None or version.rank >= last.rank:
             self._minutes[record.market] = version
         for value in record.values:
             known = self._last.get(value.key)
-            if known is None or version.follows(known.version):
+            if known is None or version.rank >= known.version.rank:
                 self._last[value.key] = _Journaled(version, value, where)
 
     def _closing(self, record: JournalRecord, version: Fence, where: str) -> None:
@@ -242,7 +242,7 @@ class JournalLog:
             if value is None or value.edition != self._methodology.edition:
                 continue
             journaled = self._last.get(key)
-            if until is None or not until.follows(held.version):
+            if until is None or until.rank < held.version.rank:
                 self._report.skip(JOURNAL, "changed since the last journal record", key)
                 continue
             if journaled is None and cut:

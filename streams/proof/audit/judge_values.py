@@ -121,7 +121,7 @@ class ValuesJudge:
                     "an older record, which compaction will keep", held.where,
                 )  # fmt: skip
         if market.unfinished:
-            key, held = next(iter(market.unfinished.items()))
+            (key, _), held = next(iter(market.unfinished.items()))
             self._report.differs(
                 PROGRESS, code, "fence record", f"one for {len(market.unfinished)} newer values",
                 f"none after {key}", held.where,
