@@ -1,4 +1,4 @@
-"""The audit reads definitions and labels on its own: it agrees with the workers on any log of documents."""
+"""The audit reads definitions and labels on its own: on any log it agrees with the workers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,19 @@ from streams.proof.recompute.sums import ColumnNames, differing
 from tests.property.test_label_sums import rows_of
 from tests.support.flow_harness import METHODOLOGY
 
-TEXTS = ["Men's Fashion", "mens fashion", "a b", "A_B!", "a: 50 %", "other!", "★", "চাল", "চুল", "x", "y"]
+TEXTS = [
+    "Men's Fashion",
+    "mens fashion",
+    "a b",
+    "A_B!",
+    "a: 50 %",
+    "other!",
+    "★",
+    "চাল",
+    "চুল",
+    "x",
+    "y",
+]
 
 
 def said_in(rows) -> list[str]:
@@ -38,7 +50,9 @@ def documents(picks: random.Random, texts: list[str]) -> Iterator[Definitions]:
     while True:
         of = {}
         for dimension in DIMENSIONS:
-            ids = sorted({member_id(each) for each in picks.sample(texts, picks.randint(0, 5))} - {""})
+            ids = sorted(
+                {member_id(each) for each in picks.sample(texts, picks.randint(0, 5))} - {""}
+            )
             roots = [each for each in ids if picks.random() < 0.6]
             of[dimension] = {
                 member: MemberDefinition(

@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from streams.flow.merged import QUARTERS_KEPT_MS
+from streams.flow.state import DAY, SlotKey
 from streams.index.indices import SHOPPER_INDICES
 from streams.index.instants import parse_instant
 from streams.index.level import LEVEL
 from streams.index.methodology import Methodology
-from streams.index.panes import HOUR_MS, day_name, rfc3339
+from streams.index.panes import HOUR_MS, LocalDays, day_name, rfc3339
 from streams.index.values import Fence, Value
 from streams.proof.audit.expected_values import has_own_limits
 from streams.proof.audit.judge_expected import ExpectedJudge
 from streams.proof.audit.judge_levels import UNKNOWN
 from streams.proof.audit.report import JOURNAL, Report
+from streams.proof.recompute.defined_markets import DefinedMarkets
 from streams.proof.recompute.formulas import Expected, day_values, shopper_values, window_values
+from streams.proof.recompute.member_sums import SumsByVersion
 from streams.proof.recompute.slots import GONE, Blind, SlotCalendar
-from streams.proof.recompute.sums import Sums
+from streams.proof.recompute.sums import Sums, add_sums, of_buyers
 from streams.records.journal_record import JournalRecord, read_journaled
 from streams.records.kafka_logs import Stored
 from streams.records.unreadable import UnreadableRecord
 from streams.records.values_log import MarketValues
 
 _CUT = "the beginning of the journal is gone"
+FORGOTTEN = "by definitions that ecindex.definitions no longer has"
 
 
 class _Journaled(NamedTuple):
@@ -57,30 +62,73 @@ def _closing_pairs(expected: Expected | None, found: Value, kind: str) -> list[_
     return pairs
 
 
-class FinalSums:
-    """Sums of hours and days over all source partitions, from the whole log."""
+class VersionSums:
+    """Sums of hours and days by one version of each market's definitions."""
 
-    def __init__(self, methodology: Methodology) -> None:
+    def __init__(self) -> None:
         self.hours: dict[tuple[str, int], Sums] = {}
         self.days: dict[tuple[str, int], Sums] = {}
         self.buyers: dict[tuple[str, int], Sums] = {}
         """(market, local day) -> sums and registers of its shoppers, by when they bought."""
-        self._methodology = methodology
-        self._values: dict[tuple[str, str, int], dict[Name, Expected]] = {}
 
-    def values(self, market: str, kind: str, slot: int) -> dict[Name, Expected]:
-        """(index, dimension, member) -> expected value of an hour (by start) or day (by number)."""
-        known = self._values.get((market, kind, slot))
+    def add(self, slot: SlotKey, sums: Sums, local_days: LocalDays) -> None:
+        """Add the sums of a slot from one source partition."""
+        if slot.book == DAY:
+            add_sums(self.days.setdefault((slot.market, slot.slot), Sums()), sums)
+            return
+        hour = slot.slot - slot.slot % HOUR_MS
+        add_sums(self.hours.setdefault((slot.market, hour), Sums()), sums)
+        bought = self.buyers.setdefault((slot.market, local_days.day_of(slot.slot)), Sums())
+        add_sums(bought, of_buyers(sums))
+
+
+_NO_SUMS = VersionSums()
+
+
+class FinalSums:
+    """Sums of hours and days over all source partitions, from the whole log, by each version."""
+
+    def __init__(
+        self, methodology: Methodology, defined: DefinedMarkets, published: Mapping[str, int]
+    ) -> None:
+        """``published``: version of the definitions by which each market is published."""
+        self._defined = defined
+        self._published = {code: published.get(code, 0) for code in methodology.markets}
+        self._of: dict[int, VersionSums] = {}
+        self._values: dict[tuple[str, str, int, int], dict[Name, Expected]] = {}
+
+    def add(self, slot: SlotKey, by: SumsByVersion, local_days: LocalDays) -> None:
+        """Add a slot of one source partition."""
+        for version, sums in by.all():
+            self._of.setdefault(version, VersionSums()).add(slot, sums, local_days)
+
+    def of(self, market: str, version: int | None = None) -> VersionSums:
+        """Return the sums by a version of a market; None: by that of its newest publication."""
+        return self._of.get(self._published[market] if version is None else version, _NO_SUMS)
+
+    def values(
+        self, market: str, kind: str, slot: int, version: int
+    ) -> dict[Name, Expected] | None:
+        """(index, dimension, member) -> expected value of an hour (by start) or day (by number).
+
+        None: the log of definitions does not have the version.
+        """
+        spec = self._defined.market(market, version)
+        if spec is None:
+            return None
+        known = self._values.get((market, kind, slot, version))
         if known is None:
-            spec = self._methodology.markets[market]
+            of = self.of(market, version)
             if kind == "hour":
-                sums = bought = self.hours.get((market, slot), Sums())
+                sums = bought = of.hours.get((market, slot), Sums())
                 found = window_values(spec, sums, sums)
             else:
-                found = day_values(spec, self.days.get((market, slot), Sums()))
-                bought = self.buyers.get((market, slot), Sums())
+                found = day_values(spec, of.days.get((market, slot), Sums()))
+                bought = of.buyers.get((market, slot), Sums())
             known = {each.name: each for each in (*found, *shopper_values(bought))}
-            self._values = {(market, kind, slot): known}  # records of one closing are consecutive
+            self._values = {
+                (market, kind, slot, version): known
+            }  # closings' records are consecutive
         return known
 
 
@@ -164,7 +212,11 @@ class JournalLog:
                 JOURNAL, GONE, f"{record.market} {record.kind} {record.start}", len(record.values)
             )
             return
-        wanted = self._finals.values(record.market, record.kind, slot)
+        wanted = self._finals.values(record.market, record.kind, slot, version.definitions)
+        if wanted is None:
+            closing = f"{record.market} {record.kind} {record.start}"
+            self._report.skip(JOURNAL, FORGOTTEN, closing, len(record.values))
+            return
         for value in record.values:
             key = f"{value.key} closing {record.start}"
             pairs = self._pairs(record, value, wanted)
@@ -262,11 +314,11 @@ class JournalLog:
         local_days = self._calendar.local_days(code)
         wanted = [
             ("hour", start, start, start + HOUR_MS <= market.fence.hours_until)
-            for own, start in self._finals.hours
+            for own, start in self._finals.of(code).hours
             if own == code
         ] + [
             ("day", day, local_days.start_ms(day), day < market.fence.days_until)
-            for own, day in self._finals.days
+            for own, day in self._finals.of(code).days
             if own == code
         ]
         for kind, slot, start_ms, due in sorted(wanted):

@@ -34,7 +34,9 @@ from streams.index.panes import MINUTE_MS, day_name, rfc3339
 from streams.index.partials import Layout
 from streams.proof.audit.judge_labels import SlotLabels, labels_of
 from streams.proof.audit.report import MERGED, Report
+from streams.proof.recompute.defined_markets import DefinedMarkets
 from streams.proof.recompute.label_sums import LabelSums
+from streams.proof.recompute.member_sums import SumsByVersion
 from streams.proof.recompute.slots import GONE, Blind, slot_name
 from streams.proof.recompute.sums import ColumnNames, Sums, add_sums, differing, of_buyers
 from streams.records.kafka_logs import Stored
@@ -78,12 +80,12 @@ class Slot:
 class MergedLog:
     """The records of the merged table's changelog, as compaction will leave them."""
 
-    def __init__(self, methodology: Methodology, report: Report) -> None:
+    def __init__(self, methodology: Methodology, report: Report, defined: DefinedMarkets) -> None:
         self._pane_ms = methodology.pane_ms
         self._report = report
-        self._columns = {
-            code: ColumnNames(Layout(market)) for code, market in methodology.markets.items()
-        }
+        self._markets = methodology.markets
+        self._defined = defined
+        self._columns: dict[tuple[str, int], ColumnNames] = {}
         self.shifts: dict[str, ShiftsRecord] = {}
         """State of the detectors, by market."""
         self._records: dict[bytes, Stored] = {}
@@ -141,16 +143,19 @@ class MergedLog:
             self.shifts[market] = record
 
     def add(
-        self, sp: SourcePartition, key: SlotKey, sums: Sums, said: LabelSums, blind: Blind
+        self, sp: SourcePartition, key: SlotKey, by: SumsByVersion, said: LabelSums, blind: Blind
     ) -> None:
         """Add a closed row to every merged record that names it. ``said``: the row by label."""
-        name, bought = str(sp), of_buyers(sums)
+        name = str(sp)
         for slot, bit in self._slots_of(key):
             if slot.labels is not None:
                 slot.labels.add(name, bit, said)
             if not slot.folded.get(name, 0) >> bit & 1:
                 continue
-            add_sums(slot.expected, bought if slot.kind == QUARTER else sums)
+            sums = by.of(slot.record.definitions)
+            if sums is None:
+                continue  # it is not judged
+            add_sums(slot.expected, of_buyers(sums) if slot.kind == QUARTER else sums)
             if slot.kind == HOUR:
                 slot.expected.buyers = None  # its quarters keep them
             slot.folded[name] &= ~(1 << bit)
@@ -176,9 +181,12 @@ class MergedLog:
 
     def _judge(self, slot: Slot, panes_from_ms: int | None, blind: Blind) -> None:
         report = self._report
-        columns = self._columns.get(slot.market)
-        if columns is None:
+        if slot.market not in self._markets:
             report.skip(MERGED, "a market that is not in methodology.toml", slot.name)
+            return
+        columns = self._columns_of(slot)
+        if columns is None:
+            report.skip(MERGED, "by definitions that ecindex.definitions no longer has", slot.name)
             return
         if slot.blind or (blind and self._names_blind(slot, blind)):
             report.skip(MERGED, GONE, slot.name)
@@ -205,6 +213,14 @@ class MergedLog:
             key = slot_name(SlotKey(slot.market, LIVE, pane))
             for difference in differences:
                 report.differs(MERGED, key, *difference, slot.where)
+
+    def _columns_of(self, slot: Slot) -> ColumnNames | None:
+        """Return the columns by the definitions that a record names; None: they are not known."""
+        key = slot.market, slot.record.definitions
+        market = self._defined.market(*key)
+        if market is None:
+            return None
+        return self._columns.get(key) or self._columns.setdefault(key, ColumnNames(Layout(market)))
 
     def _judge_sums(self, slot: Slot, columns: ColumnNames, panes_from_ms: int | None) -> None:
         report = self._report

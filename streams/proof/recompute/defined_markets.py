@@ -1,8 +1,8 @@
 """Markets by each version of their definitions, as the log of ``ecindex.definitions`` says.
 
 Written from docs/contract.md (A definitions document), not from index/definitions.py or
-flow/definitions_book.py. Shared with them are the decoding of a record and the check that its document is
-valid, the normal form of labels, and slugs.
+flow/definitions_book.py. Shared with the workers are the decoding of a record, the check that its
+document is valid, the normal form of labels, and slugs.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ def _events(
 
 
 def _reading(members: MemberDefinitions) -> Members:
-    """Return how labels are read: a listed text, else the slug of an id, else one that one member has."""
+    """Return how labels are read: by a listed text, the slug of an id, a slug that one member lists."""
     by_text: dict[str, str] = {}
     by_slug: dict[str, set[str]] = {}
     for member, each in members.items():

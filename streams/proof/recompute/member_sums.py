@@ -7,7 +7,7 @@ label counts in its member, and in the parent of that one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from streams.index.label_text import ABSENT, MORE
 from streams.index.methodology import OTHER, Market
@@ -43,10 +43,10 @@ class Members:
         self._by_slug = by_slug
         self._by_text = by_text or {}
         self._parents = parents or {}
-        self._known = {ABSENT: (OTHER,), MORE: (OTHER,)}
+        self._known: dict[str, tuple[str, ...]] = {ABSENT: (OTHER,), MORE: (OTHER,)}
 
     def find(self, label: str) -> tuple[str, ...]:
-        """Return the member of a label, and its parent; `other` where nothing was said, or no room was."""
+        """Return the member of a label, and its parent; `other` where nothing, or too much, was said."""
         found = self._known.get(label)
         if found is None:
             name = slug(label)
@@ -99,6 +99,28 @@ class MemberSums:
         if place == WHOLE:
             return ("",)
         return tuple(f"{dimension}/{member}/" for member in self._of[dimension].find(label))
+
+
+class SumsByVersion:
+    """Sums by member of one row, by whichever version of a market's definitions is asked for."""
+
+    def __init__(self, members: Mapping[int, MemberSums], row: LabelSums) -> None:
+        self._members = members
+        self._row = row
+        self._found: dict[int, Sums] = {}
+
+    def of(self, version: int) -> Sums | None:
+        """Return the sums by a version; None: the log of definitions does not have it."""
+        if version not in self._found and version in self._members:
+            self._found[version] = self._members[version].of(self._row)
+        return self._found.get(version)
+
+    def all(self) -> Iterator[tuple[int, Sums]]:
+        """Yield (version, sums) of each version of the market."""
+        for version in self._members:
+            found = self.of(version)
+            assert found is not None
+            yield version, found
 
 
 def _counts_in(ledgers: set[str]) -> str:

@@ -1,6 +1,7 @@
 """The audit of both levels, without servers: rows by label, and what level 2 makes of them by member."""
 
 import random
+from dataclasses import replace
 
 import msgspec
 import pytest
@@ -9,7 +10,10 @@ from streams.flow.chunk import SourcePartition
 from streams.flow.held_labels import HeldLabels, decode_labels, encode_labels
 from streams.flow.merged import PANES_KEPT_MS, QUARTERS_KEPT_MS, decode_merged, encode_merged
 from streams.flow.wire import PartialKey, PartialRecord, parse_key
+from streams.index.definition_records import definitions_record
+from streams.index.definitions import Definitions, MemberDefinition, market_with
 from streams.index.label_rows import LIVE_BOOK
+from streams.index.methodology import Methodology
 from streams.index.panes import MINUTE_MS, rfc3339
 from streams.proof.audit.checkpoints import CheckpointLog
 from streams.proof.audit.cuts import Cut, PartialsLog
@@ -18,21 +22,60 @@ from streams.proof.audit.judge_merged import MergedLog
 from streams.proof.audit.judge_values import ValuesJudge
 from streams.proof.audit.replay import Replay
 from streams.proof.audit.report import Report
+from streams.proof.recompute.defined_markets import DefinedMarkets
 from streams.proof.recompute.slots import Blind, SlotCalendar
 from streams.records.kafka_logs import Extent, Stored
 from tests.support.audited import Limits, limited
 from tests.support.events import T0
-from tests.support.explained import stored, values_log
+from tests.support.explained import DEFINED, stored, values_log
 from tests.support.flow_harness import METHODOLOGY, Flow, order, payment
 
 TOPICS = ("orders", "payments")
 CATEGORIES = ["boots", "shoes", "a/b", "Books", "Computing", "Men's Fashion"]
 
 
-def sold(minutes: int = 8) -> Flow:
+DOCUMENT = Definitions(
+    "PK",
+    category={
+        "fashion": MemberDefinition("Fashion & shoes"),
+        "boots": MemberDefinition(labels=("shoes",), parent="fashion"),
+        "men's fashion": MemberDefinition(parent="fashion", formerly=("mens_fashion",)),
+        "a/b": MemberDefinition(),
+    },
+    payment_method={
+        "cash": MemberDefinition(labels=("cod",)),
+        "shells": MemberDefinition(digital=True),
+    },
+    region={"punjab": MemberDefinition()},
+)
+VERSION = 4
+
+
+def defined(document: Definitions = DOCUMENT) -> DefinedMarkets:
+    """What the audit reads of a log whose record at offset 3 has the document."""
+    found = DefinedMarkets(METHODOLOGY)
+    key, value = definitions_record(
+        document, base=0, read_to=3, by="a", reason="r", at_ms=0, nonce="n"
+    )
+    assert found.apply_record(key, value, VERSION - 1) is None
+    return found
+
+
+def by_document() -> Methodology:
+    """The methodology with PK by the document, as workers compile it."""
+    market = replace(market_with(METHODOLOGY.markets["PK"], DOCUMENT), definitions=VERSION)
+    return replace(METHODOLOGY, markets={**METHODOLOGY.markets, "PK": market})
+
+
+def sold(
+    minutes: int = 8,
+    methodology: Methodology = METHODOLOGY,
+    flow: Flow | None = None,
+    first: int = 0,
+) -> Flow:
     """Some minutes of orders of several labels, of which some are cancelled or refunded."""
-    flow, rng = Flow(), random.Random(3)
-    for minute in range(minutes):
+    flow, rng = flow or Flow(methodology), random.Random(3)
+    for minute in range(first, first + minutes):
         for number in range(12):
             at_ms = T0 + minute * MINUTE_MS + number * 5_000
             name, sp = f"{minute}-{number}", SourcePartition("orders", number % 2)
@@ -58,10 +101,10 @@ def sold(minutes: int = 8) -> Flow:
     return flow
 
 
-def audited(flow: Flow) -> Report:
+def audited(flow: Flow, known: DefinedMarkets = DEFINED) -> Report:
     """What an audit finds, without servers."""
     report, calendar = Report(), SlotCalendar(METHODOLOGY)
-    blind, merged = Blind(calendar), MergedLog(METHODOLOGY, report)
+    blind, merged = Blind(calendar), MergedLog(METHODOLOGY, report, known)
     for partition, table in flow.tables.items():
         for offset, (key, value) in enumerate(table.items()):
             merged.apply_record(Stored("merged", partition, offset, key, value, (), 0, 0))
@@ -71,6 +114,7 @@ def audited(flow: Flow) -> Report:
     cut = Cut(
         "PK", fence.edition, fence.applied, dict(fence.as_of), METHODOLOGY.step_ms, "orders",
         calendar.local_days("PK"), QUARTERS_KEPT_MS + METHODOLOGY.grace_ms, fence.horizon,
+        definitions=published.version.definitions,
     )  # fmt: skip
     partials = []
     for partition, log in enumerate(flow.partials):
@@ -83,8 +127,9 @@ def audited(flow: Flow) -> Report:
             rows.finish()
             partials.append(rows)
     replay = Replay(
-        METHODOLOGY, "payments", calendar, blind, {"PK": [cut]}, partials, merged, report
-    )
+        METHODOLOGY, "payments", calendar, blind, {"PK": [cut]}, partials, merged, report, known,
+        {"PK": cut.definitions},
+    )  # fmt: skip
     for sp, log in flow.logs.items():
         checkpoints = CheckpointLog(METHODOLOGY, report)
         for offset, (key, value) in enumerate(flow.checkpoints[sp].items()):
@@ -98,7 +143,7 @@ def audited(flow: Flow) -> Report:
         )
         replay.finish(batch, chain, extent)
     merged.judge({"PK": fence.horizon - PANES_KEPT_MS}, blind)
-    expectations = Expectations(METHODOLOGY, TOPICS, calendar, blind)
+    expectations = Expectations(known, TOPICS, calendar, blind)
     ValuesJudge(expectations, METHODOLOGY.edition, report).judge("PK", published, cut)
     return report
 
@@ -113,6 +158,49 @@ def test_both_levels_count_labels_and_members_as_the_audit_does(room):
     assert judged["partials"] > 50
     assert judged["merged"] > 10
     assert judged["values"] > 200
+
+
+def test_members_are_counted_by_the_definitions_that_were_published_by():
+    report = audited(sold(methodology=by_document()), defined())
+    assert report.equal, "\n".join(report.lines())
+    assert report.judged["merged"] > 10
+    assert report.judged["values"] > 200
+
+
+def test_what_other_definitions_counted_is_judged_by_those():
+    """Some records of the table are of the definitions before, and the new owner reads them anew."""
+    flow = sold()
+    flow.methodology = by_document()
+    for partition in flow.compiles:
+        flow.start_compile(partition)
+    sold(3, flow=flow, first=8)
+    assert flow.published["PK"].fence.definitions == VERSION
+    versions = {
+        decode_merged(value).definitions
+        for table in flow.tables.values()
+        for key, value in table.items()
+        if key[:5] in (b"m|PK|", b"d|PK|")
+    }
+    assert versions == {0, VERSION}
+    report = audited(flow, defined())
+    assert report.judged["merged"] > 10
+    assert {each.stage for each in report.differences} <= {"values"}
+    # No tombstone says yet that a member is gone, or sold nothing on a day.
+    assert {(each.field, each.expected) for each in report.differences} <= {("record", "nothing")}
+
+
+@pytest.mark.parametrize(
+    ("member", "each"),
+    {
+        "a label that it lists": ("boots", MemberDefinition(parent="fashion")),
+        "its parent": ("boots", MemberDefinition(labels=("shoes",))),
+    }.values(),
+)
+def test_a_document_that_workers_read_otherwise_is_found(member, each):
+    other = msgspec.structs.replace(DOCUMENT, category={**DOCUMENT.category, member: each})
+    report = audited(sold(methodology=by_document()), defined(other))
+    assert {found.stage for found in report.differences} == {"merged", "values"}
+    assert any("fashion" in found.key or "boots" in found.key for found in report.differences)
 
 
 def test_a_row_of_the_partials_that_is_wrong_by_one_label_is_found():

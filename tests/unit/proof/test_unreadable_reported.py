@@ -7,7 +7,7 @@ import io
 import msgspec
 import pytest
 from rich.console import Console
-from support.explained import HOURS, MIDNIGHT, Market, journal, stored, values_log
+from support.explained import DEFINED, HOURS, MIDNIGHT, Market, journal, stored, values_log
 from support.flow_harness import METHODOLOGY
 
 from streams.index.values import Value
@@ -124,9 +124,15 @@ def test_the_audit_makes_a_difference_of_each(records):
     report = Report()
     values = values_log(records).markets
     calendar = SlotCalendar(METHODOLOGY)
-    expected = ExpectedJudge(METHODOLOGY, values, report)
+    expected = ExpectedJudge(METHODOLOGY, values, report, DEFINED)
     log = JournalLog(
-        METHODOLOGY, values, FinalSums(METHODOLOGY), calendar, Blind(calendar), report, expected
+        METHODOLOGY,
+        values,
+        FinalSums(METHODOLOGY, DEFINED, {}),
+        calendar,
+        Blind(calendar),
+        report,
+        expected,
     )
     log.apply_record(journal(records)[0]._replace(value=b"{"))
     expected.take_history(Stored("history", 0, 3, b"rubbish", b"{", (), MIDNIGHT, 0))
