@@ -42,13 +42,25 @@ class Record(NamedTuple):
 
 
 def value_records(publication: Publication, topic: str) -> list[Record]:
-    """One record for each changed window value and each changed day value."""
+    """One record for each changed window value and day value, and the members where they are others."""
     headers = version_headers(publication.fence)
-    return [
+    listed = publication.members
+    members = [] if listed is None else [members_record(listed, publication.fence, topic)]
+    return members + [
         Record(topic, value.key.encode(), encode_value(value), headers, publication.market)
         for values in (publication.changed, publication.days)
         for value in values
     ]
+
+
+def members_record(listed: MemberList, fence: Fence, topic: str) -> Record:
+    """Record of the members that a market has.
+
+    The key names their version: one of a paused owner takes the place of no newer one, and readers know
+    from the fence record which of them counts.
+    """
+    key = f"{listed.market}|{MEMBERS}|{listed.definitions}".encode()
+    return Record(topic, key, _encode(listed), version_headers(fence), listed.market)
 
 
 def fence_record(publication: Publication, writer: str, topic: str) -> Record:
@@ -126,6 +138,11 @@ def encode_value(value: Value) -> bytes:
 def decode_value(encoded: bytes | str) -> Value:
     """Value from its JSON. Raises msgspec.DecodeError when the JSON is no value."""
     return _decode_value(encoded)
+
+
+def decode_members(encoded: bytes) -> MemberList:
+    """Members from the JSON of their record. Raises msgspec.DecodeError when it is none."""
+    return _decode_members(encoded)
 
 
 def version_headers(fence: Fence) -> Headers:
