@@ -25,11 +25,6 @@ class MemberList(msgspec.Struct, frozen=True):
     """By dimension, in the order in which people are shown them; `other` is the last."""
     v: int = VERSION
 
-    def lists(self, dimension: str, member: str) -> bool:
-        """Return whether it has a member; the market itself is in no list."""
-        of = self.members.get(dimension)
-        return of is None or any(each.id == member for each in of)
-
 
 def members_of(market: Market) -> MemberList:
     """Return the members of a market by its present definitions."""

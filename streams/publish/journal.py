@@ -14,18 +14,21 @@ import msgspec
 from streams.flow.publication import Publication
 from streams.index.formats import json_decoder
 from streams.index.history_records import ClockReset
+from streams.index.member_lists import MemberList
 from streams.index.panes import rfc3339
 from streams.index.values import VERSION, Fence, Value
 
 PART_BYTES_MAX = 900_000
 """Largest value of a journal record in bytes. By default Kafka refuses records over 1 MB."""
 FENCE = "fence"
+MEMBERS = "members"
 VERSION_HEADERS = ("edition", "generation", "definitions", "as_of", "applied")
 """Headers that name a record's version, in the order in which versions are compared."""
 _NUMBERS_BYTES = 64  # room for the part numbers and brackets
 
 _encode = msgspec.json.Encoder().encode
 _decode_value = json_decoder(Value, "a value", VERSION)
+_decode_members = json_decoder(MemberList, "a list of members", VERSION)
 Headers = tuple[tuple[str, bytes], ...]
 
 

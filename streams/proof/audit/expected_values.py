@@ -81,7 +81,7 @@ class Expectations:
 
     def windows(self, cut: Cut) -> Iterator[ExpectedValue]:
         """Yield every value of the live windows. ``covered`` is None where the log has lost it."""
-        market = self._market(cut)
+        market = self.market(cut)
         for window, length_ms in WINDOWS_MS.items():
             sums = [cut.windows.get((topic, window), Sums()) for topic in self._topics]
             for expected in window_values(market, *sums):
@@ -107,7 +107,8 @@ class Expectations:
         for expected in shopper_values(cut.buyers.get(window, Sums())):
             yield ExpectedValue(expected, window, end_ms, covered if known else None)
 
-    def _market(self, cut: Cut) -> Market:
+    def market(self, cut: Cut) -> Market:
+        """Return the market by the definitions of a publication."""
         market = self._defined.market(cut.market, cut.definitions)
         assert market is not None  # the audit makes no cut of a version that it does not know
         return market
@@ -121,7 +122,7 @@ class Expectations:
 
     def days(self, cut: Cut) -> Iterator[ExpectedValue]:
         """Yield every value of every local day that has a row."""
-        market = self._market(cut)
+        market = self.market(cut)
         local_days = self._calendar.local_days(cut.market)
         for day, sums in sorted(cut.days.items()):
             end_ms = local_days.end_ms(day)

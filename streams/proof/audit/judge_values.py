@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from streams.index.instants import parse_instant
+from streams.index.methodology import Market
 from streams.index.panes import day_number, rfc3339
 from streams.index.values import Value
 from streams.proof.audit.cuts import Cut
@@ -23,6 +24,7 @@ class ValuesJudge:
 
     def judge(self, code: str, market: MarketValues, cut: Cut) -> None:
         """Judge one market."""
+        self._judge_members(code, market, cut)
         left = dict(market.values)
         for wanted in self._expectations.windows(cut):
             self._judge_window(code, left, wanted)
@@ -41,6 +43,23 @@ class ValuesJudge:
             else:
                 self._report.differs(VALUES, key, "record", None, held.value.value, held.where)
         self._judge_leftovers(code, market)
+
+    def _judge_members(self, code: str, market: MarketValues, cut: Cut) -> None:
+        """Judge the list of members: by it readers drop what is not there."""
+        held = market.members
+        if held is None or held.listed.definitions != cut.definitions:
+            if cut.definitions:
+                self._report.skip(VALUES, "members: no record lists them", code)
+            return
+        self._report.judge(VALUES)
+        expected = members_by(self._expectations.market(cut))
+        for dimension in expected.keys() | held.listed.members.keys():
+            own = expected.get(dimension)
+            of = held.listed.members.get(dimension)
+            found = None if of is None else [(each.id, each.name, each.parent) for each in of]
+            if own != found:
+                key = f"{code}|members|{cut.definitions}"
+                self._report.differs(VALUES, key, dimension, own, found, held.where)
 
     def _judge_window(self, code: str, left: dict[str, StoredValue], wanted: ExpectedValue) -> None:
         key = wanted.key(code)
@@ -126,6 +145,21 @@ class ValuesJudge:
                 PROGRESS, code, "fence record", f"one for {len(market.unfinished)} newer values",
                 f"none after {key}", held.where,
             )  # fmt: skip
+
+
+def members_by(market: Market) -> dict[str, list[tuple[str, str, str]]]:
+    """Return by dimension: (id, name, parent) of each member, in order."""
+    return {
+        dimension: [
+            (
+                each,
+                market.names.get(dimension, {}).get(each, ""),
+                market.parents.get(dimension, {}).get(each, ""),
+            )
+            for each in members
+        ]
+        for dimension, members in market.members().items()
+    }
 
 
 def _content(value: Value | None) -> tuple[object, ...]:

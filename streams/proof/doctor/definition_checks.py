@@ -32,8 +32,8 @@ def check_definitions(
                 f"published by version {change.version} within {LAG_MAX_MS // 1000} s",
                 f"published by version {shown}"
                 + (f", {late_ms / 1000:.0f} s after {change.version} was applied" if lags else ""),
-                "ask each worker, `ecindex doctor --worker URL`, and read its log: it cannot apply them, or "
-                "does not read the topic"
+                "ask each worker, `ecindex doctor --worker URL`, and read its log: it cannot apply them "
+                "or does not read the topic"
                 if lags
                 else "",
                 cause=f"version {change.version}" if lags else "",

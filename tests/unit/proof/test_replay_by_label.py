@@ -13,6 +13,7 @@ from streams.flow.wire import PartialKey, PartialRecord, parse_key
 from streams.index.definition_records import definitions_record
 from streams.index.definitions import Definitions, MemberDefinition, market_with
 from streams.index.label_rows import LIVE_BOOK
+from streams.index.member_lists import members_of
 from streams.index.methodology import Methodology
 from streams.index.panes import MINUTE_MS, rfc3339
 from streams.proof.audit.checkpoints import CheckpointLog
@@ -161,10 +162,19 @@ def test_both_levels_count_labels_and_members_as_the_audit_does(room):
 
 
 def test_members_are_counted_by_the_definitions_that_were_published_by():
-    report = audited(sold(methodology=by_document()), defined())
+    flow = sold(methodology=by_document())
+    report = audited(flow, defined())
     assert report.equal, "\n".join(report.lines())
     assert report.judged["merged"] > 10
     assert report.judged["values"] > 200
+    listed = members_of(by_document().markets["PK"])
+    last = flow.history[-1]
+    flow.history[-1] = replace(last, members=listed)
+    assert audited(flow, defined()).equal
+    wrong = {**listed.members, "category": listed.members["category"][::-1]}
+    flow.history[-1] = replace(last, members=msgspec.structs.replace(listed, members=wrong))
+    (found,) = audited(flow, defined()).differences
+    assert (found.key, found.field) == ("PK|members|4", "category")
 
 
 def test_what_other_definitions_counted_is_judged_by_those():
