@@ -98,7 +98,8 @@ class Publication:
     answers: Mapping[str, GivenAnswers] = field(default_factory=dict)
     """What operators said of these incidents, by id."""
     members: MemberList | None = None
-    """Which members there are, where that is to be published: of definitions that are new to readers."""
+    """Which members there are. An owner says it with its first publication, and with the first one by
+    other definitions; None: as it said before."""
     others: list[OthersOfDay] = field(default_factory=list)
     """What `other` is made of on the newest local day and the one before; at most as old as a minute."""
     pages: list[PageCount] = field(default_factory=list)

@@ -143,7 +143,7 @@ def decode_value(encoded: bytes | str) -> Value:
     return _decode_value(encoded)
 
 
-def decode_members(encoded: bytes) -> MemberList:
+def decode_members(encoded: bytes | str) -> MemberList:
     """Members from the JSON of their record. Raises msgspec.DecodeError when it is none."""
     return _decode_members(encoded)
 

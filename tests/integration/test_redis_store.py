@@ -6,6 +6,7 @@ Every test names its keys apart; those that empty or stop Redis have a server of
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import itertools
 import json
 
@@ -25,10 +26,12 @@ from support.publications import (
 )
 
 from streams.flow.publication import Headline, Inherited, Revision
+from streams.index.member_lists import ListedMember, MemberList
 from streams.index.panes import day_name
-from streams.index.values import Snapshot
+from streams.index.values import Fence, Snapshot
 from streams.local.local_stack import LocalStack
 from streams.publish.incident_records import decode_incident
+from streams.publish.journal import decode_members
 from streams.publish.keys import market_keys, markets_key
 from streams.publish.metrics import Metrics
 from streams.publish.other_records import read_others
@@ -236,6 +239,30 @@ async def test_a_new_owner_waits_until_it_has_come_as_far_as_a_zombie_of_older_d
         assert await zombie.publish(again, NOW_MS) is Outcome.REFUSED
     assert not await client.hexists(keys.values, "orders:category:gone:1m")
     assert await client.hget(keys.fence, "definitions") == "2"
+
+
+async def test_the_members_stand_beside_the_values_until_others_are_published(
+    make_store, client, keys
+):
+    def published(*members):
+        listed = MemberList("PK", 1, {"category": [ListedMember(each) for each in members]})
+        return dataclasses.replace(publication(), members=listed)
+
+    async def found():
+        listed = decode_members(await client.hget(keys.values, "@members"))
+        return [each.id for each in listed.members["category"]]
+
+    store = make_store()
+    await store.publish(published("books", "toys"), NOW_MS)
+    assert await found() == ["books", "toys"]
+    await store.publish(publication(applied=11), NOW_MS)
+    assert await found() == ["books", "toys"]
+    again = dataclasses.replace(published("books"), fence=Fence(1, 0, 1, AS_OF_MS, 12))
+    await store.publish(again, NOW_MS)
+    assert await found() == ["books"]
+    await client.delete(*keys)
+    await store.heartbeat(NOW_MS + 1_000)
+    assert await found() == ["books"]
 
 
 async def test_keys_of_version_0_2_are_of_generation_and_definitions_0(make_store, client, keys):

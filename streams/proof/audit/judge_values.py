@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from streams.index.instants import parse_instant
+from streams.index.member_lists import MemberList
 from streams.index.methodology import Market
 from streams.index.panes import day_number, rfc3339
 from streams.index.values import Value
@@ -52,14 +53,12 @@ class ValuesJudge:
                 self._report.skip(VALUES, "members: no record lists them", code)
             return
         self._report.judge(VALUES)
-        expected = members_by(self._expectations.market(cut))
-        for dimension in expected.keys() | held.listed.members.keys():
-            own = expected.get(dimension)
-            of = held.listed.members.get(dimension)
-            found = None if of is None else [(each.id, each.name, each.parent) for each in of]
-            if own != found:
+        expected, found = members_by(self._expectations.market(cut)), listed_by(held.listed)
+        for dimension in sorted(expected.keys() | found.keys()):
+            own, other = expected.get(dimension), found.get(dimension)
+            if own != other:
                 key = f"{code}|members|{cut.definitions}"
-                self._report.differs(VALUES, key, dimension, own, found, held.where)
+                self._report.differs(VALUES, key, dimension, own, other, held.where)
 
     def _judge_window(self, code: str, left: dict[str, StoredValue], wanted: ExpectedValue) -> None:
         key = wanted.key(code)
@@ -145,6 +144,14 @@ class ValuesJudge:
                 PROGRESS, code, "fence record", f"one for {len(market.unfinished)} newer values",
                 f"none after {key}", held.where,
             )  # fmt: skip
+
+
+def listed_by(listed: MemberList) -> dict[str, list[tuple[str, str, str]]]:
+    """Return what a published list has, as ``members_by``."""
+    return {
+        dimension: [(each.id, each.name, each.parent) for each in members]
+        for dimension, members in listed.members.items()
+    }
 
 
 def members_by(market: Market) -> dict[str, list[tuple[str, str, str]]]:

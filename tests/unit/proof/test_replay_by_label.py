@@ -16,16 +16,20 @@ from streams.index.label_rows import LIVE_BOOK
 from streams.index.member_lists import members_of
 from streams.index.methodology import Methodology
 from streams.index.panes import MINUTE_MS, rfc3339
+from streams.index.values import Fence, Snapshot
 from streams.proof.audit.checkpoints import CheckpointLog
 from streams.proof.audit.cuts import Cut, PartialsLog
 from streams.proof.audit.expected_values import Expectations
 from streams.proof.audit.judge_merged import MergedLog
+from streams.proof.audit.judge_redis import RedisJudge
 from streams.proof.audit.judge_values import ValuesJudge
 from streams.proof.audit.replay import Replay
 from streams.proof.audit.report import Report
 from streams.proof.recompute.defined_markets import DefinedMarkets
 from streams.proof.recompute.slots import Blind, SlotCalendar
+from streams.publish.keys import market_keys
 from streams.records.kafka_logs import Extent, Stored
+from streams.records.redis_reader import MarketRedis
 from tests.support.audited import Limits, limited
 from tests.support.events import T0
 from tests.support.explained import DEFINED, stored, values_log
@@ -175,6 +179,26 @@ def test_members_are_counted_by_the_definitions_that_were_published_by():
     flow.history[-1] = replace(last, members=msgspec.structs.replace(listed, members=wrong))
     (found,) = audited(flow, defined()).differences
     assert (found.key, found.field) == ("PK|members|4", "category")
+
+
+@pytest.mark.parametrize("wrong", [False, True])
+def test_the_members_that_redis_lists_are_judged(wrong):
+    listed = members_of(by_document().markets["PK"])
+    if wrong:
+        listed = msgspec.structs.replace(listed, members={**listed.members, "region": []})
+    report, calendar, known = Report(), SlotCalendar(METHODOLOGY), defined()
+    cut = Cut(
+        "PK", 3, 9, {"orders": T0, "payments": T0}, METHODOLOGY.step_ms, "orders",
+        calendar.local_days("PK"), QUARTERS_KEPT_MS, definitions=VERSION,
+    )  # fmt: skip
+    held = MarketRedis(
+        "PK", market_keys("PK", "p"), Fence(3, 0, VERSION, T0, 9),
+        {"@members": msgspec.json.encode(listed).decode()}, {},
+        Snapshot("PK", rfc3339(T0), rfc3339(T0), 3, "live", []), {},
+    )  # fmt: skip
+    RedisJudge(Expectations(known, TOPICS, calendar, Blind(calendar)), report).judge(held, cut)
+    found = [each.key for each in report.differences if "@members" in each.key]
+    assert found == (["PK @members"] if wrong else [])
 
 
 def test_what_other_definitions_counted_is_judged_by_those():
