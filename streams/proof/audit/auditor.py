@@ -285,7 +285,7 @@ class _Auditor:
         }
         log = JournalLog(
             self._methodology, settled.values, self._replay.finals, self._calendar, self._blind,
-            self._report, expected,
+            self._report, expected, self._merged,
         )  # fmt: skip
         cut: set[str] = set()
         for tp, extent in (await self._extents(topic)).items():
@@ -364,7 +364,9 @@ class _Auditor:
             if market.fence is not None
         }
         self._merged.judge(panes_from, self._blind)
-        expectations = Expectations(self._defined, self._inputs, self._calendar, self._blind)
+        expectations = Expectations(
+            self._defined, self._inputs, self._calendar, self._blind, self._merged
+        )
         values = ValuesJudge(expectations, self._methodology.edition, self._report)
         redis = RedisJudge(expectations, self._report)
         for code, (in_values, in_redis) in pairs.items():

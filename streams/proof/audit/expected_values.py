@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from streams.flow.merged import DAY_KIND
 from streams.index.indices import SHOPPER_INDICES
 from streams.index.level import LEVEL
 from streams.index.measured import MEASURED
@@ -12,6 +13,7 @@ from streams.index.methodology import Market
 from streams.index.panes import day_name, day_number
 from streams.index.values import COVERED_MIN, DAY_WINDOW, WINDOWS_MS, Value
 from streams.proof.audit.cuts import BUYERS_STEP_MS, Cut
+from streams.proof.audit.judge_merged import MergedLog
 from streams.proof.audit.report import Report
 from streams.proof.recompute.defined_markets import DefinedMarkets
 from streams.proof.recompute.formulas import (
@@ -72,8 +74,10 @@ class Expectations:
         topics: tuple[str, str],
         calendar: SlotCalendar,
         blind: Blind,
+        merged: MergedLog,
     ) -> None:
-        """``topics``: (orders, payments)."""
+        """``topics``: (orders, payments). ``merged``: the table, judged."""
+        self._merged = merged
         self._defined = defined
         self._topics = topics
         self._calendar = calendar
@@ -124,8 +128,9 @@ class Expectations:
         """Yield every value of every local day that has a row."""
         market = self.market(cut)
         local_days = self._calendar.local_days(cut.market)
-        for day, sums in sorted(cut.days.items()):
-            end_ms = local_days.end_ms(day)
+        for day, whole in sorted(cut.days.items()):
+            kept = self._merged.made_of_cut(DAY_KIND, cut.market, day, cut.definitions)
+            sums, end_ms = kept or whole, local_days.end_ms(day)
             for expected in day_values(market, sums):
                 yield ExpectedValue(expected, DAY_WINDOW, end_ms, None, day_name(day))
         for day, sums in sorted(cut.days_of_buyers.items()):

@@ -6,17 +6,18 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from streams.flow.merged import QUARTERS_KEPT_MS
+from streams.flow.merged import DAY_KIND, HOUR, QUARTERS_KEPT_MS
 from streams.flow.state import DAY, SlotKey
-from streams.index.indices import SHOPPER_INDICES
+from streams.index.indices import MARKET, SHOPPER_INDICES
 from streams.index.instants import parse_instant
 from streams.index.level import LEVEL
-from streams.index.methodology import Methodology
-from streams.index.panes import HOUR_MS, LocalDays, day_name, rfc3339
+from streams.index.methodology import Market, Methodology
+from streams.index.panes import DAY_MS, HOUR_MS, LocalDays, day_name, rfc3339
 from streams.index.values import Fence, Value
 from streams.proof.audit.expected_values import has_own_limits
 from streams.proof.audit.judge_expected import ExpectedJudge
 from streams.proof.audit.judge_levels import UNKNOWN
+from streams.proof.audit.judge_merged import MergedLog
 from streams.proof.audit.report import JOURNAL, Report
 from streams.proof.recompute.defined_markets import DefinedMarkets
 from streams.proof.recompute.formulas import Expected, day_values, shopper_values, window_values
@@ -28,6 +29,9 @@ from streams.records.kafka_logs import Stored
 from streams.records.unreadable import UnreadableRecord
 from streams.records.values_log import MarketValues
 
+_CUT_LABELS = "members of a slot that was closed again from labels that were cut, and are gone"
+LABELS_WHOLE_MS = {HOUR: 22 * HOUR_MS, DAY_KIND: 30 * DAY_MS}
+"""Time after the end of a slot for which level 2 certainly has all of its labels."""
 _CUT = "the beginning of the journal is gone"
 FORGOTTEN = "by definitions that ecindex.definitions no longer has"
 
@@ -119,17 +123,37 @@ class FinalSums:
         known = self._values.get((market, kind, slot, version))
         if known is None:
             of = self.of(market, version)
-            if kind == "hour":
-                sums = bought = of.hours.get((market, slot), Sums())
-                found = window_values(spec, sums, sums)
-            else:
-                found = day_values(spec, of.days.get((market, slot), Sums()))
-                bought = of.buyers.get((market, slot), Sums())
-            known = {each.name: each for each in (*found, *shopper_values(bought))}
+            sums = (of.hours if kind == "hour" else of.days).get((market, slot), Sums())
+            known = self.values_of(spec, kind, slot, version, sums)
             self._values = {
                 (market, kind, slot, version): known
             }  # closings' records are consecutive
         return known
+
+    def values_of(
+        self, market: Market, kind: str, slot: int, version: int, sums: Sums
+    ) -> dict[Name, Expected]:
+        """Return the expected values of sums of an hour or day, with its shoppers."""
+        if kind == "hour":
+            found, bought = window_values(market, sums, sums), sums
+        else:
+            found = day_values(market, sums)
+            bought = self.of(market.code, version).buyers.get((market.code, slot), Sums())
+        return {each.name: each for each in (*found, *shopper_values(bought))}
+
+    def made_of_cut(
+        self, merged: MergedLog, market: str, kind: str, slot: int, version: int
+    ) -> dict[Name, Expected] | None:
+        """Return the values of a slot that definitions of later read from labels that were cut."""
+        spec = self._defined.market(market, version)
+        own = HOUR if kind == "hour" else DAY_KIND
+        sums = merged.made_of_cut(own, market, slot, version)
+        if spec is None or sums is None:
+            return None
+        sums = sums.copy()
+        if kind == "hour":
+            sums.buyers = self.of(market, version).hours.get((market, slot), Sums()).buyers
+        return self.values_of(spec, kind, slot, version, sums)
 
 
 class JournalLog:
@@ -144,7 +168,10 @@ class JournalLog:
         blind: Blind,
         report: Report,
         expected: ExpectedJudge,
+        merged: MergedLog,
     ) -> None:
+        """``merged``: level 2's table, judged."""
+        self._merged = merged
         self._methodology = methodology
         self._published = published
         self._expected = expected
@@ -217,14 +244,26 @@ class JournalLog:
             closing = f"{record.market} {record.kind} {record.start}"
             self._report.skip(JOURNAL, FORGOTTEN, closing, len(record.values))
             return
+        cut = self._finals.made_of_cut(
+            self._merged, record.market, record.kind, slot, version.definitions
+        )
+        if cut is not None and self._is_of(record, cut):
+            wanted = cut
         for value in record.values:
             key = f"{value.key} closing {record.start}"
             pairs = self._pairs(record, value, wanted)
             if pairs is None:
                 self._report.skip(JOURNAL, UNKNOWN, key)
                 continue
-            self._report.judge(JOURNAL)
             differing = [pair for pair in pairs if pair[1] != pair[2]]
+            if (
+                differing
+                and value.dimension != MARKET
+                and self._is_forgotten(record, slot, version)
+            ):
+                self._report.skip(JOURNAL, _CUT_LABELS, key)
+                continue
+            self._report.judge(JOURNAL)
             # A slot that changed after it was final is closed again: its last closing counts.
             self._judge_again(key, differing, where)
         kept_ms = QUARTERS_KEPT_MS + self._methodology.grace_ms
@@ -236,6 +275,19 @@ class JournalLog:
             self._report.skip(JOURNAL, reason, f"{record.market} {record.start}")
             wanted = {name: each for name, each in wanted.items() if name[0] not in SHOPPER_INDICES}
         self._judge_members(record, slot, wanted, where)
+
+    def _is_forgotten(self, record: JournalRecord, slot: int, version: Fence) -> bool:
+        """Whether later definitions closed the slot from labels that were cut, and are gone by now."""
+        own = HOUR if record.kind == "hour" else DAY_KIND
+        end_ms = parse_instant(record.end or "") or version.as_of_ms
+        old = version.as_of_ms - end_ms > LABELS_WHOLE_MS[own]
+        return (
+            bool(version.definitions) and old and not self._merged.holds(own, record.market, slot)
+        )
+
+    def _is_of(self, record: JournalRecord, wanted: dict[Name, Expected]) -> bool:
+        pairs = (self._pairs(record, value, wanted) or [] for value in record.values)
+        return all(expected == found for of in pairs for _, expected, found in of)
 
     def _pairs(
         self, record: JournalRecord, value: Value, wanted: dict[Name, Expected]

@@ -88,6 +88,8 @@ class MergedLog:
         self._columns: dict[tuple[str, int], ColumnNames] = {}
         self.shifts: dict[str, ShiftsRecord] = {}
         """State of the detectors, by market."""
+        self._from_cut: dict[tuple[str, str, int, int], Sums] = {}
+        """By kind, market, start, version: sums that later definitions made of labels that were cut."""
         self._records: dict[bytes, Stored] = {}
         self._slots: dict[tuple[str, str, int], list[Slot]] = defaultdict(list)
 
@@ -235,8 +237,35 @@ class MergedLog:
         ):
             report.skip(MERGED, "shoppers of a minute that no window reads any more", slot.name)
             held.buyers = slot.expected.buyers
-        for name, expected, found in differing(slot.expected, held):
+        differences = list(differing(slot.expected, held))
+        if (
+            differences
+            and (cut := self._cut_sums(slot)) is not None
+            and not list(differing(cut, held))
+        ):
+            # Definitions of later knew no more than what was kept of its labels, which is judged.
+            key = slot.kind, slot.market, slot.start, slot.record.definitions
+            self._from_cut[key] = cut
+            return
+        for name, expected, found in differences:
             report.differs(MERGED, slot.name, name, expected, found, slot.where)
+
+    def _cut_sums(self, slot: Slot) -> Sums | None:
+        version, labels = slot.record.definitions, slot.labels
+        members = self._defined.members(slot.market).get(version)
+        if not version or members is None or labels is None or not labels.is_cut:
+            return None
+        sums = members.of(labels.found)
+        sums.buyers = slot.expected.buyers
+        return sums
+
+    def holds(self, kind: str, market: str, start: int) -> bool:
+        """Return whether the table has a slot."""
+        return bool(self._slots.get((kind, market, start)))
+
+    def made_of_cut(self, kind: str, market: str, start: int, version: int) -> Sums | None:
+        """Return what a slot holds by a version that read it from labels that were cut, if it did."""
+        return self._from_cut.get((kind, market, start, version))
 
     def _held(self, slot: Slot, columns: ColumnNames) -> Sums:
         row, sketch = slot.record.row, slot.record.shoppers

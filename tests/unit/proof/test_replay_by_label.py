@@ -2,6 +2,7 @@
 
 import random
 from dataclasses import replace
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -9,17 +10,20 @@ import pytest
 from streams.flow.chunk import SourcePartition
 from streams.flow.held_labels import HeldLabels, decode_labels, encode_labels
 from streams.flow.merged import PANES_KEPT_MS, QUARTERS_KEPT_MS, decode_merged, encode_merged
+from streams.flow.publication import Closing
 from streams.flow.wire import PartialKey, PartialRecord, parse_key
 from streams.index.definition_records import definitions_record
 from streams.index.definitions import Definitions, MemberDefinition, market_with
 from streams.index.label_rows import LIVE_BOOK
 from streams.index.member_lists import members_of
 from streams.index.methodology import Methodology
-from streams.index.panes import MINUTE_MS, rfc3339
+from streams.index.panes import HOUR_MS, MINUTE_MS, rfc3339
 from streams.index.values import Fence, Snapshot
 from streams.proof.audit.checkpoints import CheckpointLog
 from streams.proof.audit.cuts import Cut, PartialsLog
 from streams.proof.audit.expected_values import Expectations
+from streams.proof.audit.judge_expected import ExpectedJudge
+from streams.proof.audit.judge_journal import JournalLog
 from streams.proof.audit.judge_merged import MergedLog
 from streams.proof.audit.judge_redis import RedisJudge
 from streams.proof.audit.judge_values import ValuesJudge
@@ -27,9 +31,11 @@ from streams.proof.audit.replay import Replay
 from streams.proof.audit.report import Report
 from streams.proof.recompute.defined_markets import DefinedMarkets
 from streams.proof.recompute.slots import Blind, SlotCalendar
+from streams.publish.journal import journal_records
 from streams.publish.keys import market_keys
 from streams.records.kafka_logs import Extent, Stored
 from streams.records.redis_reader import MarketRedis
+from tests.support import publications
 from tests.support.audited import Limits, limited
 from tests.support.events import T0
 from tests.support.explained import DEFINED, stored, values_log
@@ -108,6 +114,11 @@ def sold(
 
 def audited(flow: Flow, known: DefinedMarkets = DEFINED) -> Report:
     """What an audit finds, without servers."""
+    return judged(flow, known).report
+
+
+def judged(flow: Flow, known: DefinedMarkets) -> SimpleNamespace:
+    """An audit, with its parts."""
     report, calendar = Report(), SlotCalendar(METHODOLOGY)
     blind, merged = Blind(calendar), MergedLog(METHODOLOGY, report, known)
     for partition, table in flow.tables.items():
@@ -148,9 +159,11 @@ def audited(flow: Flow, known: DefinedMarkets = DEFINED) -> Report:
         )
         replay.finish(batch, chain, extent)
     merged.judge({"PK": fence.horizon - PANES_KEPT_MS}, blind)
-    expectations = Expectations(known, TOPICS, calendar, blind)
+    expectations = Expectations(known, TOPICS, calendar, blind, merged)
     ValuesJudge(expectations, METHODOLOGY.edition, report).judge("PK", published, cut)
-    return report
+    return SimpleNamespace(
+        report=report, merged=merged, finals=replay.finals, calendar=calendar, blind=blind
+    )
 
 
 @pytest.mark.parametrize("room", [Limits(), Limits(2, 3, sets=4)], ids=["wide", "narrow"])
@@ -196,7 +209,9 @@ def test_the_members_that_redis_lists_are_judged(wrong):
         {"@members": msgspec.json.encode(listed).decode()}, {},
         Snapshot("PK", rfc3339(T0), rfc3339(T0), 3, "live", []), {},
     )  # fmt: skip
-    RedisJudge(Expectations(known, TOPICS, calendar, Blind(calendar)), report).judge(held, cut)
+    merged = MergedLog(METHODOLOGY, report, known)
+    expectations = Expectations(known, TOPICS, calendar, Blind(calendar), merged)
+    RedisJudge(expectations, report).judge(held, cut)
     found = [each.key for each in report.differences if "@members" in each.key]
     assert found == (["PK @members"] if wrong else [])
 
@@ -221,6 +236,64 @@ def test_what_other_definitions_counted_is_judged_by_those():
     assert {each.stage for each in report.differences} <= {"values"}
     # No tombstone says yet that a member is gone, or sold nothing on a day.
     assert {(each.field, each.expected) for each in report.differences} <= {("record", "nothing")}
+
+
+def closings_differ(flow, known, audit, start_ms, closed):
+    """Names that the audit finds wrong in a closing of an hour."""
+    report, published = Report(), values_log(stored(flow)).markets
+    expected = ExpectedJudge(METHODOLOGY, published, report, known)
+    log = JournalLog(
+        METHODOLOGY, published, audit.finals, audit.calendar, audit.blind, report, expected,
+        audit.merged,
+    )  # fmt: skip
+    at = {"window": "1h", "as_of_ms": start_ms + HOUR_MS, "phase": "final", "edition": 3}
+    values = [
+        msgspec.structs.replace(
+            publications.value(*each.name, number=each.value, unit=each.unit, **at),
+            observed=each.observed, n=each.n, lower=each.lower, upper=each.upper,
+        )
+        for each in closed
+    ]  # fmt: skip
+    closing = Closing("hour", start_ms, start_ms + HOUR_MS, values)
+    made = replace(
+        publications.publication([], closings=[closing]),
+        fence=flow.published["PK"].fence,
+        as_of_ms=T0,
+    )
+    for number, each in enumerate(journal_records(made, "j")):
+        log.apply_record(Stored("j", 0, number, each.key, each.value, each.headers, 0, 0))
+    log.finish(frozenset({"PK"}))
+    keys = [each.key.split("|") for each in report.differences if "closing" in each.key]
+    return {tuple(key[1:4]) for key in keys}
+
+
+def test_what_definitions_read_from_labels_that_were_cut_is_judged_by_those(monkeypatch):
+    """After a day an hour keeps its largest labels alone: what later definitions make of it is right."""
+    monkeypatch.setattr("streams.index.label_sums.LABEL_EVENTS_MIN", 45)
+    flow = sold()
+    sold(2, flow=flow, first=30 * 60)
+    flow.methodology = by_document()
+    for partition in flow.compiles:
+        flow.start_compile(partition)
+        for market in flow.compiles[partition].markets.values():
+            for slot in market.ledger.merged.values():
+                slot.written = False  # so that its record is of the new definitions
+    sold(2, flow=flow, first=30 * 60 + 2)
+    known = defined()
+    audit = judged(flow, known)
+    assert not [each for each in audit.report.differences if each.stage == "merged"]
+    start_ms = T0 - T0 % HOUR_MS
+    cut = audit.finals.made_of_cut(audit.merged, "PK", "hour", start_ms, VERSION)
+    whole = audit.finals.values("PK", "hour", start_ms, VERSION)
+    name = "units", "category", "boots"
+    assert cut[name].observed < whole[name].observed
+    for closed, right in ((cut, True), (whole, True), (cut | {name: whole[name]}, False)):
+        found = closings_differ(flow, known, audit, start_ms, closed.values())
+        assert (not found) == right
+    monkeypatch.setattr(MergedLog, "_cut_sums", lambda *_: None)
+    found = {each.field for each in audited(flow, defined()).differences if each.stage == "merged"}
+    assert "category/boots/orders" in found
+    assert "orders" not in found
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from streams.index.values import Value
 from streams.operate.dead_letters import Listing
 from streams.proof.audit.judge_expected import ExpectedJudge
 from streams.proof.audit.judge_journal import FinalSums, JournalLog
+from streams.proof.audit.judge_merged import MergedLog
 from streams.proof.audit.report import DIFFERENCES_KEPT, EXPECTED, JOURNAL, VALUES, Report
 from streams.proof.explain.explanation import explain_value
 from streams.proof.explain.explanation_types import Journal, Known, PublishedValue
@@ -133,6 +134,7 @@ def test_the_audit_makes_a_difference_of_each(records):
         Blind(calendar),
         report,
         expected,
+        MergedLog(METHODOLOGY, report, DEFINED),
     )
     log.apply_record(journal(records)[0]._replace(value=b"{"))
     expected.take_history(Stored("history", 0, 3, b"rubbish", b"{", (), MIDNIGHT, 0))
