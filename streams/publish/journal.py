@@ -60,7 +60,7 @@ def members_record(listed: MemberList, fence: Fence, topic: str) -> Record:
     """Record of the members that a market has.
 
     The key names their version: one of a paused owner takes the place of no newer one, and readers know
-    from the fence record which of them counts.
+    from the fence record which of them counts (decision 0014).
     """
     key = f"{listed.market}|{MEMBERS}|{listed.definitions}".encode()
     return Record(topic, key, _encode(listed), version_headers(fence), listed.market)

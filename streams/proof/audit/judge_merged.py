@@ -145,13 +145,13 @@ class MergedLog:
             self.shifts[market] = record
 
     def add(
-        self, sp: SourcePartition, key: SlotKey, by: SumsByVersion, said: LabelSums, blind: Blind
+        self, sp: SourcePartition, key: SlotKey, by: SumsByVersion, by_label: LabelSums, blind: Blind
     ) -> None:
-        """Add a closed row to every merged record that names it. ``said``: the row by label."""
+        """Add a closed row to every merged record that names it. ``by_label``: the row by label."""
         name = str(sp)
         for slot, bit in self._slots_of(key):
             if slot.labels is not None:
-                slot.labels.add(name, bit, said)
+                slot.labels.add(name, bit, by_label)
             if not slot.folded.get(name, 0) >> bit & 1:
                 continue
             sums = by.of(slot.record.definitions)
