@@ -145,7 +145,12 @@ class MergedLog:
             self.shifts[market] = record
 
     def add(
-        self, sp: SourcePartition, key: SlotKey, by: SumsByVersion, by_label: LabelSums, blind: Blind
+        self,
+        sp: SourcePartition,
+        key: SlotKey,
+        by: SumsByVersion,
+        by_label: LabelSums,
+        blind: Blind,
     ) -> None:
         """Add a closed row to every merged record that names it. ``by_label``: the row by label."""
         name = str(sp)
