@@ -62,7 +62,7 @@ WATCH_EVERY_S = 0.25
 _HIGH_WATER_MS = 60_000
 """How long a seen version refuses older ones: the expiry of the keys. A later restart is accepted."""
 _decode_snapshot = json_reader(Snapshot)
-_HEADER = ("@published_at", "@edition", "@phase", "@generation", *AS_OF_FIELDS)
+_HEADER = ("@published_at", "@edition", "@phase", "@generation", "@definitions", *AS_OF_FIELDS)
 
 
 class ReaderError(Exception):
@@ -98,6 +98,8 @@ class Reading(NamedTuple):
     phase: str
     generation: int = 0
     """How often an operator has set the market's ``as_of`` back."""
+    definitions: int = 0
+    """Version of the market's definitions."""
 
 
 class _Version(NamedTuple):
@@ -105,6 +107,7 @@ class _Version(NamedTuple):
 
     edition: int
     generation: int
+    definitions: int
     as_of_ms: dict[str, int]
     """By source; the headline under an empty name."""
 
@@ -112,7 +115,7 @@ class _Version(NamedTuple):
         mine, theirs = (self.edition, self.generation), (seen.edition, seen.generation)
         if mine != theirs:
             return mine < theirs
-        return any(
+        return self.definitions < seen.definitions or any(
             at_ms < seen.as_of_ms.get(source, at_ms) for source, at_ms in self.as_of_ms.items()
         )
 
@@ -158,7 +161,8 @@ class _Judge:
 
     def reading(self, market: str, field: str, answer: Sequence[bytes | None]) -> Reading:
         """Reading from the HMGET of ``field``, its status and the header. Raises ReaderError."""
-        value, status, published_at, edition, phase, generation, as_of, *sources = answer
+        value, status, published_at, edition, phase, generation, *rest = answer
+        definitions, as_of, *sources = rest
         if as_of is None or published_at is None or edition is None or phase is None:
             raise AbsentError(f"{market}: nobody publishes this market now")
         if value is None and status is None:
@@ -174,11 +178,12 @@ class _Judge:
                 edition=int(edition),
                 phase=phase.decode(),
                 generation=int(generation or 0),
+                definitions=int(definitions or 0),
             )
             seen = {"": instant(as_of.decode()), **_instants(sources)}
         except ValueError as error:
             raise UnreachableError(f"{market}: not what docs/contract.md says: {error}") from error
-        version = _Version(reading.edition, reading.generation, seen)
+        version = _Version(reading.edition, reading.generation, reading.definitions, seen)
         self._admit(market, version, reading.as_of_ms, reading.published_at_ms)
         return reading
 
@@ -192,7 +197,9 @@ class _Judge:
             seen = {source: instant(text) for source, text in snapshot.sources.items()}
         except (msgspec.DecodeError, ValueError) as error:
             raise UnreachableError(f"{market}: not what docs/contract.md says: {error}") from error
-        version = _Version(snapshot.edition, snapshot.generation, {"": as_of_ms, **seen})
+        version = _Version(
+            snapshot.edition, snapshot.generation, snapshot.definitions, {"": as_of_ms, **seen}
+        )
         # It holds values of every source: also of one that has not joined, behind the headline.
         self._admit(market, version, min([as_of_ms, *seen.values()]), published_at_ms)
         return snapshot
@@ -470,7 +477,10 @@ def _version_text(version: _Version) -> str:
     as_of = ", ".join(
         f"{source or 'as of'} {rfc3339(at_ms)}" for source, at_ms in version.as_of_ms.items()
     )
-    return f"edition {version.edition} generation {version.generation} {as_of}"
+    return (
+        f"edition {version.edition} generation {version.generation} definitions "
+        f"{version.definitions} {as_of}"
+    )
 
 
 def _ask(pipeline: Any, fence: str, values: str) -> Any:

@@ -27,7 +27,7 @@ from streams.index.input_reports import InputNote, notes, read_reports
 from streams.index.instants import parse_instant
 from streams.index.methodology import Market
 from streams.index.panes import MINUTE_MS, rfc3339
-from streams.index.values import Snapshot
+from streams.index.values import Fence, Snapshot
 from streams.publish.hash_texts import hash_texts
 from streams.publish.keys import (
     AS_OF_FIELDS,
@@ -464,19 +464,24 @@ def _does_not_answer(error: Exception) -> str:
 
 
 def _goes_back(old: _Header, new: _Header) -> bool:
-    """True when a version lower than the one shown is found while its publisher seems to live.
+    """True when a version that may not follow the one shown is found, and its publisher seems to live.
 
     After a minute without the shown one it is taken: its publisher has expired, or everything was reset.
     """
-    try:
-        versions = [[int(part or b"") for part in each.version] for each in (old, new)]
-    except ValueError:
-        return False
+    shown, found = _version(old), _version(new)
     shown_ms = parse_instant(_text(old.published_at or b""))
     found_ms = parse_instant(_text(new.published_at or b""))
-    if versions[1] >= versions[0] or shown_ms is None or found_ms is None:
+    if shown is None or found is None or shown_ms is None or found_ms is None:
         return False
-    return found_ms - shown_ms < HIGH_WATER_MS
+    return not found.follows(shown) and found_ms - shown_ms < HIGH_WATER_MS
+
+
+def _version(header: _Header) -> Fence | None:
+    try:
+        numbers = [int(part or b"") for part in header.version]
+    except ValueError:
+        return None
+    return Fence(*numbers) if numbers else None
 
 
 def _state(present: bool, as_of_age_ms: int | None, published_age_ms: int | None) -> BeatState:  # noqa: FBT001

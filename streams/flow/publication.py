@@ -15,6 +15,7 @@ from streams.flow.shift_watch import FoundShift, SeriesStatus
 from streams.flow.vintages import LearntVintage
 from streams.index.history_records import ClockReset
 from streams.index.incidents import Incident
+from streams.index.member_lists import MemberList
 from streams.index.other_labels import OthersOfDay
 from streams.index.page_budget import PageCount
 from streams.index.suspicions import Suspicion
@@ -96,6 +97,9 @@ class Publication:
     """What does not look as expected and does not page yet, the foremost first."""
     answers: Mapping[str, GivenAnswers] = field(default_factory=dict)
     """What operators said of these incidents, by id."""
+    members: MemberList | None = None
+    """Which members there are. An owner says it with its first publication, and with the first one by
+    other definitions; None: as it said before."""
     others: list[OthersOfDay] = field(default_factory=list)
     """What `other` is made of on the newest local day and the one before; at most as old as a minute."""
     pages: list[PageCount] = field(default_factory=list)

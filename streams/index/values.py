@@ -113,6 +113,15 @@ class Fence(msgspec.Struct, frozen=True):
         reached = (self.as_of_ms, self.applied) >= (held.as_of_ms, held.applied)
         return reached and self.definitions >= held.definitions
 
+    @property
+    def rank(self) -> tuple[int, int, int, int, int]:
+        """Which of two records of one key counts, where a later publication follows both: the larger.
+
+        A paused owner may have published further than the new owner, by older definitions. What the new
+        owner has written since by the newer ones stands, though it is of an earlier ``as_of``.
+        """
+        return self.edition, self.generation, self.definitions, self.as_of_ms, self.applied
+
 
 def ratio(numerator: int, denominator: int) -> float | None:
     """One IEEE division; None when the denominator is 0."""

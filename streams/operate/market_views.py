@@ -16,7 +16,8 @@ from streams.index.instants import parse_instant
 from streams.index.values import Snapshot
 from streams.publish.hash_texts import hash_texts
 from streams.publish.incident_records import PublishedIncident, read_incidents
-from streams.publish.keys import inputs_key, market_keys, markets_key, sent_key
+from streams.publish.keys import MEMBERS_FIELD, inputs_key, market_keys, markets_key, sent_key
+from streams.publish.member_records import read_member_names
 from streams.publish.other_records import PublishedOthers, read_others
 from streams.publish.redis_clients import (
     REDIS_ERRORS,
@@ -66,6 +67,8 @@ class MarketView(NamedTuple):
     """When people were told, by incident, as far as it is known."""
     restless: Sequence[str] = ()
     """Series that only a larger shift makes page, ``dimension:member`` each."""
+    names: Mapping[tuple[str, str], str] = {}
+    """Members that are named otherwise than by their ids."""
     others: Sequence[PublishedOthers] = ()
     """What `other` is made of, the newest local day first."""
 
@@ -178,12 +181,14 @@ def _read(client: Any, market: str, prefix: str, now_ms: int) -> MarketView:
     incident_texts = _texts(client, keys.incidents)
     suspicions = read_suspicions(_texts(client, keys.suspicions))
     restless = cast("bytes | None", client.hget(keys.values, RESTLESS_FIELD))
+    members = cast("bytes | None", client.hget(keys.values, MEMBERS_FIELD))
     return view._replace(
         incidents=read_incidents(incident_texts),
         incident_texts=incident_texts,
         suspicions=suspicions,
         sent=read_sent(_texts(client, sent_key(market, prefix))),
         restless=read_restless(restless),
+        names=read_member_names(members),
         others=read_others(_texts(client, keys.others)),
     )
 

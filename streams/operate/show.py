@@ -38,6 +38,7 @@ from streams.publish.incident_words import (
     timeline_of,
     weight_of,
 )
+from streams.publish.member_records import MemberNames
 from streams.publish.other_words import say_others
 from streams.publish.ranking import ALL, rank_members
 from streams.publish.redis_clients import REDIS_ERRORS, in_words
@@ -128,9 +129,9 @@ def _market(view: MarketView, currency: str) -> RenderableType:
         _headline(view, view.snapshot, values, currency),
         *_wrong(view, currency),
         Text(),
-        _categories(values, currency, windows),
+        _categories(values, currency, windows, view.names),
         Text(),
-        _payments(values, longest),
+        _payments(values, longest, view.names),
         *_others(view),
         *_not_ok(view.snapshot),
         *(Text(f"{name}: none seen yet") for name in SOURCES if name not in view.snapshot.sources),
@@ -216,7 +217,9 @@ def _why_stale(view: MarketView) -> str:
     return f"{ends}; processing is behind, or this input stands still"
 
 
-def _categories(values: _Values, currency: str, windows: Sequence[str]) -> FittedTable:
+def _categories(
+    values: _Values, currency: str, windows: Sequence[str], names: MemberNames
+) -> FittedTable:
     window = windows[-1]
     members = values.members("category", window)
     shown = members[:_ROWS_MAX]
@@ -234,10 +237,11 @@ def _categories(values: _Values, currency: str, windows: Sequence[str]) -> Fitte
         column("% of sales", "category_share_by_sales", window, 4),
     ]
     more = f"{len(members) - _ROWS_MAX} more" if len(members) > _ROWS_MAX else ""
-    return FittedTable("category", shown, columns, more=more)
+    heads = [names.get(("category", each), each) for each in shown]
+    return FittedTable("category", heads, columns, more=more)
 
 
-def _payments(values: _Values, window: str) -> FittedTable:
+def _payments(values: _Values, window: str, names: MemberNames) -> FittedTable:
     heads = {
         "% chosen": ("payment_chosen_share", 1),
         "% captured": ("payment_share_by_count", 0),
@@ -253,7 +257,8 @@ def _payments(values: _Values, window: str) -> FittedTable:
         )
         for head, (index, rank) in heads.items()
     ]
-    return FittedTable("payment method", members, columns)
+    shown = [names.get(("payment_method", each), each) for each in members]
+    return FittedTable("payment method", shown, columns)
 
 
 def _not_ok(snapshot: Snapshot) -> list[Text]:

@@ -14,18 +14,21 @@ import msgspec
 from streams.flow.publication import Publication
 from streams.index.formats import json_decoder
 from streams.index.history_records import ClockReset
+from streams.index.member_lists import MemberList
 from streams.index.panes import rfc3339
 from streams.index.values import VERSION, Fence, Value
 
 PART_BYTES_MAX = 900_000
 """Largest value of a journal record in bytes. By default Kafka refuses records over 1 MB."""
 FENCE = "fence"
+MEMBERS = "members"
 VERSION_HEADERS = ("edition", "generation", "definitions", "as_of", "applied")
 """Headers that name a record's version, in the order in which versions are compared."""
 _NUMBERS_BYTES = 64  # room for the part numbers and brackets
 
 _encode = msgspec.json.Encoder().encode
 _decode_value = json_decoder(Value, "a value", VERSION)
+_decode_members = json_decoder(MemberList, "a list of members", VERSION)
 Headers = tuple[tuple[str, bytes], ...]
 
 
@@ -42,13 +45,25 @@ class Record(NamedTuple):
 
 
 def value_records(publication: Publication, topic: str) -> list[Record]:
-    """One record for each changed window value and each changed day value."""
+    """One record for each changed window value and day value, and the members where they are others."""
     headers = version_headers(publication.fence)
-    return [
+    listed = publication.members
+    members = [] if listed is None else [members_record(listed, publication.fence, topic)]
+    return members + [
         Record(topic, value.key.encode(), encode_value(value), headers, publication.market)
         for values in (publication.changed, publication.days)
         for value in values
     ]
+
+
+def members_record(listed: MemberList, fence: Fence, topic: str) -> Record:
+    """Record of the members that a market has.
+
+    The key names their version: one of a paused owner takes the place of no newer one, and readers know
+    from the fence record which of them counts (decision 0014).
+    """
+    key = f"{listed.market}|{MEMBERS}|{listed.definitions}".encode()
+    return Record(topic, key, _encode(listed), version_headers(fence), listed.market)
 
 
 def fence_record(publication: Publication, writer: str, topic: str) -> Record:
@@ -126,6 +141,11 @@ def encode_value(value: Value) -> bytes:
 def decode_value(encoded: bytes | str) -> Value:
     """Value from its JSON. Raises msgspec.DecodeError when the JSON is no value."""
     return _decode_value(encoded)
+
+
+def decode_members(encoded: bytes | str) -> MemberList:
+    """Members from the JSON of their record. Raises msgspec.DecodeError when it is none."""
+    return _decode_members(encoded)
 
 
 def version_headers(fence: Fence) -> Headers:

@@ -34,6 +34,8 @@ class MarketKeys(NamedTuple):
 
 FENCE_FIELDS = ("edition", "generation", "definitions", "as_of_ms", "applied")
 """Fields of the HASH ``:fence``, in the order in which versions are compared."""
+MEMBERS_FIELD = "@members"
+"""Field of the HASH ``:values``: JSON of the market's members (``index.member_lists``)."""
 AS_OF_FIELDS = ("@as_of", *(f"@as_of:{source}" for source in SOURCES))
 """Fields of the HASH ``:values``: the headline, then ``as_of`` of each source that was seen."""
 

@@ -24,6 +24,7 @@ from streams.index.panes import day_name, day_number, rfc3339
 from streams.index.suspicions import market_suspected
 from streams.index.values import Fence, Value, decimal
 from streams.publish.incident_records import incident_fields
+from streams.publish.keys import MEMBERS_FIELD
 from streams.publish.other_records import other_fields
 from streams.publish.page_records import PAGES_FIELD, pages_text
 from streams.publish.ranking import ALL
@@ -85,6 +86,7 @@ class OwnedMarket:
         self._others_acknowledged: dict[str, str] = {}
         self._pages = "[]"
         self._restless = "[]"
+        self._members = ""
         self._incidents: dict[str, str] = {}
         self._incidents_acknowledged: dict[str, str] = {}
         self._acknowledged: dict[str, EncodedValue] | None = None
@@ -138,6 +140,8 @@ class OwnedMarket:
             self._others = other_fields(self.market, publication.others)
         self._pages = pages_text(publication.pages)
         self._restless = restless_text(publication.watched)
+        if publication.members is not None:
+            self._members = _encode_json(publication.members).decode()
         if publication.inherited is not None:
             self._take_inherited(publication.inherited)
         self._take_days(publication.days)
@@ -198,6 +202,8 @@ class OwnedMarket:
         pairs += [PAGES_FIELD, self._pages, RESTLESS_FIELD, self._restless]
         pairs += ["@generation", str(self.fence.generation)]
         pairs += ["@definitions", str(self.fence.definitions)]
+        if self._members:
+            pairs += [MEMBERS_FIELD, self._members]
         for source, as_of_ms in self._sources.items():
             pairs += [f"@as_of:{source}", rfc3339(as_of_ms)]
         days, days_gone, days_from = self._day_pairs(whole=whole)

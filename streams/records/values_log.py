@@ -9,8 +9,9 @@ import msgspec
 
 from streams.flow.level_base import LevelRecord
 from streams.index.formats import json_decoder
+from streams.index.member_lists import MemberList
 from streams.index.values import VERSION, Fence, Value
-from streams.publish.journal import FENCE, decode_value, version_of
+from streams.publish.journal import FENCE, MEMBERS, decode_members, decode_value, version_of
 from streams.records.kafka_logs import Logs, Stored
 from streams.records.unreadable import UnreadableRecords, key_text, unreadable
 
@@ -50,6 +51,21 @@ class StoredValue(NamedTuple):
     """Timestamp of its record."""
 
 
+class StoredMembers(NamedTuple):
+    """A list of members and its place in the topic."""
+
+    version: Fence
+    listed: MemberList
+    where: str
+    ids: dict[str, frozenset[str]]
+    """By dimension."""
+
+    def lists(self, value: Value) -> bool:
+        """Return whether the member of a value exists; the market itself is in no list."""
+        of = self.ids.get(value.dimension)
+        return of is None or value.member in of
+
+
 @dataclass(slots=True)
 class MarketValues:
     """What one market has in ``ecindex.values``."""
@@ -57,8 +73,14 @@ class MarketValues:
     fence: FenceContent | None = None
     version: Fence | None = None
     values: dict[str, StoredValue] = field(default_factory=dict)
-    unfinished: dict[str, StoredValue] = field(default_factory=dict)
-    """Values newer than the newest fence record: their publication is under way."""
+    unfinished: dict[tuple[str, int], StoredValue] = field(default_factory=dict)
+    """By key and definitions: values that the newest fence record does not follow. Their publication is
+    under way, or of definitions that a paused owner's fence record still keeps from counting."""
+    members: StoredMembers | None = None
+    """Which members there are by the newest fence record; None: no record lists them. Values of others
+    are dropped: a paused owner wrote them, or their removal is under way."""
+    lists: dict[int, StoredMembers] = field(default_factory=dict)
+    """By definitions: those lists that are still there."""
     older_last: dict[str, StoredValue] = field(default_factory=dict)
     """Values older than those in ``values``, but after them in the log: compaction keeps these."""
 
@@ -82,6 +104,8 @@ class ValuesLog:
         market = self.markets.get(market_code) or MarketValues()
         if len(rest) == _FENCE_PARTS - 1 and rest[0] == FENCE:
             read = self._apply_fence(market, stored, version)
+        elif len(rest) == _FENCE_PARTS - 1 and rest[0] == MEMBERS:
+            read = self._apply_members(market, stored, version, rest[1])
         else:
             read = self._apply_value(market, stored, version, text)
         if read:
@@ -105,13 +129,50 @@ class ValuesLog:
         held = StoredValue(version, value, stored.where, stored.timestamp_ms)
         known = market.values.get(text)
         if market.version is None or not market.version.follows(version):
-            market.unfinished[text] = held
-        elif known is None or version.follows(known.version):
-            market.values[text] = held
-            market.older_last.pop(text, None)
-        else:
+            market.unfinished[text, version.definitions] = held
+        elif known is None or version.rank >= known.version.rank:
+            self._put(market, text, held)
+        elif _exists(market, held):
             market.older_last[text] = held
         return True
+
+    @staticmethod
+    def _put(market: MarketValues, text: str, held: StoredValue) -> None:
+        if _exists(market, held):
+            market.values[text] = held
+            market.older_last.pop(text, None)
+
+    def _apply_members(
+        self, market: MarketValues, stored: Stored, version: Fence, definitions: str
+    ) -> bool:
+        """Apply a list of members. It counts once the fence record of its version is there."""
+        if stored.value is None:
+            market.lists = {at: of for at, of in market.lists.items() if str(at) != definitions}
+            return True
+        try:
+            listed = decode_members(stored.value)
+        except msgspec.DecodeError as error:
+            return self._refuse(stored, "a list of members", str(error))
+        if str(listed.definitions) != definitions:
+            found = f"one by version {listed.definitions}"
+            return self._refuse(stored, f"a list of members by version {definitions}", found)
+        ids = {
+            dimension: frozenset(each.id for each in of) for dimension, of in listed.members.items()
+        }
+        market.lists[listed.definitions] = StoredMembers(version, listed, stored.where, ids)
+        if market.version is not None:
+            self._take_members(market, market.version)
+        return True
+
+    @staticmethod
+    def _take_members(market: MarketValues, version: Fence) -> None:
+        found = market.lists.get(version.definitions)
+        if found is None or found is market.members:
+            return
+        market.members = found
+        for values in (market.values, market.older_last):
+            for key in [key for key, held in values.items() if not _exists(market, held)]:
+                del values[key]
 
     def _apply_fence(self, market: MarketValues, stored: Stored, version: Fence) -> bool:
         if stored.value is None or (
@@ -123,18 +184,22 @@ class ValuesLog:
         except msgspec.DecodeError as error:
             return self._refuse(stored, "a fence record", str(error))
         market.fence, market.version = content, version
-        for key, held in list(market.unfinished.items()):
+        self._take_members(market, version)
+        for (key, definitions), held in list(market.unfinished.items()):
             if version.follows(held.version):
-                del market.unfinished[key]
+                del market.unfinished[key, definitions]
                 known = market.values.get(key)
-                if known is None or held.version.follows(known.version):
-                    market.values[key] = held
-                    market.older_last.pop(key, None)
+                if known is None or held.version.rank >= known.version.rank:
+                    self._put(market, key, held)
         return True
 
     def _refuse(self, stored: Stored, expected: str, found: str) -> bool:
         self.unreadable.add(unreadable(stored, expected, found))
         return False
+
+
+def _exists(market: MarketValues, held: StoredValue) -> bool:
+    return market.members is None or held.value is None or market.members.lists(held.value)
 
 
 async def read_values(logs: Logs, topic: str, count: int) -> ValuesLog:

@@ -6,6 +6,7 @@ encoders, and through a real Redis.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections import Counter
 from pathlib import Path
@@ -17,6 +18,7 @@ from redis import Redis
 from support.bases import based
 from support.events import T0
 from support.flow_harness import Flow, order, payment
+from support.methodologies import METHODOLOGY
 from support.publications import (
     AS_OF_MS,
     MEASURES,
@@ -34,13 +36,16 @@ from support.shopfloor import shift_record
 from streams.board.shown_shifts import active
 from streams.flow.market_answers import GivenAnswers
 from streams.flow.shift_watch import FoundShift
+from streams.index.member_lists import members_of
 from streams.index.operator_answers import Answer
 from streams.index.panes import DAY_MS, HOUR_MS, MINUTE_MS
 from streams.index.shift_ratio import Contributor, RatioInterval
+from streams.index.values import Fence
 from streams.publish.incident_records import incident_fields, read_incidents
 from streams.publish.journal import (
     fence_record,
     journal_records,
+    members_record,
 )
 from streams.publish.keys import market_keys
 from streams.publish.metrics import Metrics
@@ -62,7 +67,9 @@ def validator(name):
     return jsonschema.Draft202012Validator(schema)
 
 
-validators = {name: validator(name) for name in ("journal", "fence", "value", "snapshot")}
+validators = {
+    name: validator(name) for name in ("journal", "fence", "value", "snapshot", "members")
+}
 
 
 def schema_of(record):
@@ -105,6 +112,17 @@ def test_every_kafka_record_is_what_its_schema_says(published):
                 validators[name].validate(content)
             found[kind] += 1
     assert {"minute", "hour", "day", "revision", "base", "value", "fence"} <= set(found), found
+
+
+def test_a_list_of_members_is_what_its_schema_says():
+    market = dataclasses.replace(
+        METHODOLOGY.markets["PK"],
+        names={"category": {"books": "Books & maps"}},
+        parents={"category": {"computing": "books"}},
+    )
+    record = members_record(members_of(market), Fence(3, 0, 0, 0, 0), "values")
+    validators["members"].validate(json.loads(record.value))
+    assert not validators["members"].is_valid({**json.loads(record.value), "members": []})
 
 
 @pytest.mark.stack

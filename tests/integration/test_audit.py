@@ -17,6 +17,8 @@ from support.kafka import delete_records, read_all
 from streams.clock import now_ms
 from streams.flow.chain import CheckpointRecord
 from streams.flow.merged import MergedRecord
+from streams.index.definition_records import definitions_record
+from streams.index.definitions import Definitions, MemberDefinition
 from streams.index.shoppers import ShopperSketch
 
 pytestmark = pytest.mark.stack
@@ -293,13 +295,21 @@ async def test_a_log_that_nobody_folds_is_a_difference_that_says_who_must_act(in
         assert (await installed.audit()).equal
         installed.stop()
         await installed.send(producer, "orders", order("unseen", now_ms()), partition=0)
-        await producer.flush()
+        definitions = Definitions("PK", category={"books": MemberDefinition()})
+        key, value = definitions_record(
+            definitions, base=0, read_to=0, by="a", reason="r", at_ms=now_ms(), nonce="n"
+        )
+        await producer.send_and_wait(installed.settings.topics.definitions, value, key=key)
     began = time.monotonic()
     report = await installed.audit(wait_ms=2_000)
     assert {each.stage for each in report.differences} == {"progress"}, report.lines()
     unread = [each.key for each in report.differences if each.field == "through"]
     # On a busy machine there once was a second one of progress, then of what was published.
     assert unread == [f"{installed.settings.topics.orders}-0"], report.lines()
+    lagging = [each for each in report.differences if each.field == "definitions"]
+    assert [each[1:5] for each in lagging] == [
+        ("PK", "definitions", "at least 1, the version in force", "0")
+    ]
     assert all("doctor" in each.act for each in report.differences)
     assert time.monotonic() - began < 60
 

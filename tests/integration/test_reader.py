@@ -134,8 +134,18 @@ async def publish(server, client):
     )
     applied = itertools.count(10)
 
-    async def write(values=VALUES, as_of_ms=AS_OF_MS, now_ms=NOW_MS, edition=1):
-        made = publication(values, as_of_ms=as_of_ms, applied=next(applied), edition=edition)
+    async def write(
+        values=VALUES, as_of_ms=AS_OF_MS, now_ms=NOW_MS, edition=1, definitions=0, fresh=False
+    ):
+        if fresh:
+            store.drop("PK")
+        made = publication(
+            values,
+            as_of_ms=as_of_ms,
+            applied=next(applied),
+            edition=edition,
+            definitions=definitions,
+        )
         await store.publish(made, now_ms)
 
     yield write
@@ -224,6 +234,26 @@ async def test_never_older_after_newer(reader, publish, client, clock):
     assert (await reader.get()).edition == 2
     client.hset(KEYS.values, "@edition", "1")
     with pytest.raises(TooOldError, match="has seen edition 2"):
+        await reader.get()
+
+
+async def test_never_older_definitions_after_newer(reader, publish, client, clock):
+    """Neither they nor ``as_of`` may fall, whichever a paused publisher has the newer one of."""
+    await publish(definitions=2)
+    assert (await reader.get()).definitions == 2
+    assert (await reader.snapshot()).definitions == 2
+    client.delete(*KEYS)
+    await publish(definitions=1, as_of_ms=AS_OF_MS + 5_000, fresh=True)
+    clock.ms += 5_000
+    for asked in (reader.get, reader.snapshot):
+        with pytest.raises(TooOldError, match="has seen edition 1 generation 0 definitions 2"):
+            await asked()
+    client.delete(*KEYS)
+    await publish(definitions=2, as_of_ms=AS_OF_MS + 5_000, fresh=True)
+    assert (await reader.get()).as_of_ms == AS_OF_MS + 5_000
+    client.delete(*KEYS)
+    await publish(definitions=3, fresh=True)
+    with pytest.raises(TooOldError, match="found edition 1 generation 0 definitions 3"):
         await reader.get()
 
 

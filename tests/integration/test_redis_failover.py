@@ -43,9 +43,11 @@ pytestmark = pytest.mark.stack
 MARKETS = [f"C{number:02}" for number in range(12)]
 
 
-def made(market, as_of_ms, applied):
+def made(market, as_of_ms, applied, definitions=0):
     values = [value("orders", "market", "all", "1m", applied, market=market, as_of_ms=as_of_ms)]
-    return publication(values, market=market, as_of_ms=as_of_ms, applied=applied)
+    return publication(
+        values, market=market, as_of_ms=as_of_ms, applied=applied, definitions=definitions
+    )
 
 
 class Load:
@@ -532,6 +534,14 @@ async def test_the_board_shows_nothing_older_after_a_failover(tmp_path):
         await other.store.publish(made("PK", old_ms, 9), new_ms + 120_000)
         await poller.poll()
         assert shown() == rfc3339(old_ms), "after a minute it is the truth"
+        server.db.flushall()
+        await other.store.publish(made("PK", new_ms, 10, definitions=1), new_ms + 121_000)
+        await poller.poll()
+        server.db.flushall()
+        other.store.drop("PK")
+        await other.store.publish(made("PK", old_ms, 9, definitions=2), new_ms + 122_000)
+        await poller.poll()
+        assert shown() == rfc3339(new_ms), "definitions and as_of: neither goes back"
         await poller.close()
         for each in (load, other):
             await each.store.close()

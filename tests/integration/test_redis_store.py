@@ -6,6 +6,7 @@ Every test names its keys apart; those that empty or stop Redis have a server of
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import itertools
 import json
 
@@ -25,10 +26,12 @@ from support.publications import (
 )
 
 from streams.flow.publication import Headline, Inherited, Revision
+from streams.index.member_lists import ListedMember, MemberList
 from streams.index.panes import day_name
-from streams.index.values import Snapshot
+from streams.index.values import Fence, Snapshot
 from streams.local.local_stack import LocalStack
 from streams.publish.incident_records import decode_incident
+from streams.publish.journal import decode_members
 from streams.publish.keys import market_keys, markets_key
 from streams.publish.metrics import Metrics
 from streams.publish.other_records import read_others
@@ -213,6 +216,53 @@ async def test_newer_rows_never_bring_older_definitions_back(make_store, client,
         refused = await make_store().publish(publication([value(number=2)], **sent), NOW_MS)
         assert refused is Outcome.REFUSED
         assert await client.hget(keys.values, "orders:category:books:1m") == "1"
+
+
+async def test_a_new_owner_waits_until_it_has_come_as_far_as_a_zombie_of_older_definitions(
+    make_store, client, keys
+):
+    """``as_of`` never goes back, and then everything is as the newer definitions say."""
+    gone, kept = value(member="gone"), value(number=1)
+    zombie, owner = make_store(), make_store()
+
+    def version(definitions, ahead_ms):
+        return {"definitions": definitions, "as_of_ms": AS_OF_MS + ahead_ms}
+
+    await zombie.publish(publication([gone, kept], **version(1, 10_000)), NOW_MS)
+    new = [value(number=2)]
+    assert await owner.publish(publication(new, **version(2, 5_000)), NOW_MS) is Outcome.REFUSED
+    assert await client.hget(keys.values, "orders:category:gone:1m") == "1"
+    assert await owner.publish(publication(new, **version(2, 10_000)), NOW_MS) is Outcome.WRITTEN
+    assert await client.hget(keys.values, "orders:category:books:1m") == "2"
+    for ahead_ms in (10_000, 15_000):
+        again = publication([gone, kept], **version(1, ahead_ms))
+        assert await zombie.publish(again, NOW_MS) is Outcome.REFUSED
+    assert not await client.hexists(keys.values, "orders:category:gone:1m")
+    assert await client.hget(keys.fence, "definitions") == "2"
+
+
+async def test_the_members_stand_beside_the_values_until_others_are_published(
+    make_store, client, keys
+):
+    def published(*members):
+        listed = MemberList("PK", 1, {"category": [ListedMember(each) for each in members]})
+        return dataclasses.replace(publication(), members=listed)
+
+    async def found():
+        listed = decode_members(await client.hget(keys.values, "@members"))
+        return [each.id for each in listed.members["category"]]
+
+    store = make_store()
+    await store.publish(published("books", "toys"), NOW_MS)
+    assert await found() == ["books", "toys"]
+    await store.publish(publication(applied=11), NOW_MS)
+    assert await found() == ["books", "toys"]
+    again = dataclasses.replace(published("books"), fence=Fence(1, 0, 1, AS_OF_MS, 12))
+    await store.publish(again, NOW_MS)
+    assert await found() == ["books"]
+    await client.delete(*keys)
+    await store.heartbeat(NOW_MS + 1_000)
+    assert await found() == ["books"]
 
 
 async def test_keys_of_version_0_2_are_of_generation_and_definitions_0(make_store, client, keys):

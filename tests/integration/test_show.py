@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import threading
@@ -21,6 +22,7 @@ from support.publications import (
 )
 
 from streams.console.errors import OperationError
+from streams.index.member_lists import ListedMember, MemberList
 from streams.local.local_stack import LocalStack
 from streams.operate.market_views import ViewState, connect, read_markets
 from streams.operate.show import render, show, watch
@@ -60,13 +62,14 @@ def console():
 async def publish(redis_url):
     stores = []
 
-    async def write(values, market="PK", now_ms=NOW_MS):
+    async def write(values, market="PK", now_ms=NOW_MS, members=None):
         metrics = Metrics(markets=[market], version="0", edition=1, methodology="0")
         store = RedisStore(
             redis_url, metrics, prefix=DEFAULT_PREFIX, limits=RedisLimits(60_000), timeout_s=3.0
         )
         stores.append(store)
-        await store.publish(publication(values, market=market), now_ms)
+        made = dataclasses.replace(publication(values, market=market), members=members)
+        await store.publish(made, now_ms)
 
     yield write
     for store in stores:
@@ -75,6 +78,16 @@ async def publish(redis_url):
 
 def printed(console):
     return console.file.getvalue()
+
+
+async def test_members_have_the_names_that_were_published_for_them(client, publish):
+    named = [ListedMember("books", "Books & maps"), ListedMember("atlases", "", "books")]
+    await publish([value()], members=MemberList("PK", 4, {"category": named}))
+    (view,) = read_markets(client, NOW_MS, ["PK"], DEFAULT_PREFIX)
+    assert view.names == {
+        ("category", "books"): "Books & maps",
+        ("category", "atlases"): "atlases (Books & maps)",
+    }
 
 
 async def test_the_largest_members_come_first(client, console, publish):

@@ -16,6 +16,7 @@ from streams.index.hours import LocalHours
 from streams.index.methodology import Methodology
 from streams.index.panes import HOUR_MS, MINUTE_MS, day_number
 from streams.proof.recompute.batch import SourceBatch
+from streams.proof.recompute.defined_markets import DefinedMarkets
 from streams.proof.recompute.member_sums import MemberSums
 from streams.proof.recompute.sums import Sums, add_sums
 from streams.records.kafka_logs import Stored
@@ -25,6 +26,8 @@ HOURS = LocalHours("Asia/Karachi")
 TODAY = day_number("2026-11-24")
 MIDNIGHT = HOURS.hours_of(TODAY).start
 """Midnight in Karachi, UTC ms."""
+DEFINED = DefinedMarkets(METHODOLOGY)
+"""What the audit knows of definitions where there are no others than methodology.toml's."""
 LABELS = ("Books", "Computing", "Men's Fashion")
 METHODS = ("cod", "card", "wallet")
 CHANNELS = ("web", "app")

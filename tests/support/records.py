@@ -9,6 +9,7 @@ from streams.flow.publication import Publication
 from streams.index.values import Fence, Value
 from streams.publish.journal import (
     FENCE,
+    MEMBERS,
     Record,
     decode_value,
     fence_record,
@@ -36,7 +37,9 @@ def newest_values(records: Iterable[Any]) -> dict[str, Value]:
     for record in records:
         key, version = record.key.decode(), version_of(record.headers)
         assert version is not None, key
-        if key.split("|")[1] != FENCE and version.follows(versions.get(key, version)):
+        if key.split("|")[1] not in (FENCE, MEMBERS) and version.follows(
+            versions.get(key, version)
+        ):
             versions[key] = version
             values[key] = None if record.value is None else decode_value(record.value)
     return {key: value for key, value in values.items() if value is not None}

@@ -35,7 +35,9 @@ from streams.proof.audit.judge_values import ValuesJudge
 from streams.proof.audit.replay import Replay
 from streams.proof.audit.report import REDIS, VALUES, Report
 from streams.proof.audit.settle import Settled, settle
+from streams.proof.explain.bases import FENCE_WHERE
 from streams.proof.recompute.batch import SourceBatch
+from streams.proof.recompute.defined_markets import DefinedMarkets
 from streams.proof.recompute.slots import Blind, SlotCalendar
 from streams.records.kafka_logs import Extent, Logs, Stored, open_logs
 from streams.records.kafka_topics import existing_partitions
@@ -104,15 +106,13 @@ class _Auditor:
         self._progress = progress
         self._calendar = SlotCalendar(methodology)
         self._blind = Blind(self._calendar)
-        self._merged = MergedLog(methodology, report)
+        self._defined = DefinedMarkets(methodology)
+        self._merged = MergedLog(methodology, report, self._defined)
         self._cuts: dict[str, list[Cut]] = defaultdict(list)
         self._partials: list[PartialsLog] = []
+        self._definitions_read = 0
         topics = settings.topics
         self._inputs = (topics.orders, topics.payments)
-        self._replay = Replay(
-            methodology, topics.payments, self._calendar, self._blind, self._cuts,
-            self._partials, self._merged, report,
-        )  # fmt: skip
         bound = (*self._inputs, topics.partials)
         self._topics = TopicsJudge(settings.kafka, bound, report)
         group = names.app_id(methodology.edition, topics.prefix)
@@ -137,11 +137,24 @@ class _Auditor:
         self._report.markets = list(markets)
         await self._topics.ask()
         self._progress("waiting for the workers to reach the end of the log", 0, 0)
+        await self._read_definitions()
+        versions = {code: self._defined.version(code) for code in markets}
         settled = await settle(
             self._settings, self._methodology, self._counts, self._logs, self._redis,
-            self._report, markets, wait_ms,
+            self._report, markets, versions, wait_ms,
         )  # fmt: skip
+        await self._read_definitions()  # those of what was published meanwhile
         pairs = self._make_cuts(settled)
+        published = {
+            code: market.version.definitions
+            for code, market in settled.values.items()
+            if market.version is not None
+        }
+        self._published = self._defined.at(published)
+        self._replay = Replay(
+            self._methodology, self._inputs[1], self._calendar, self._blind, self._cuts,
+            self._partials, self._merged, self._report, self._defined, published,
+        )  # fmt: skip
         await self._read_merged()
         await self._read_partials()
         await settled.catch_up_checkpoints(self._logs)
@@ -153,6 +166,22 @@ class _Auditor:
         await self._topics.ask()
 
     # -- what the system holds -------------------------------------------------------------------
+
+    async def _read_definitions(self) -> None:
+        """Read ``ecindex.definitions`` to its present end, or what came since the last time."""
+        topic = self._settings.topics.definitions
+        if not self._counts.get(topic):
+            return  # an older installation has no such topic
+        for tp, extent in (await self._logs.extents([(topic, 1)])).items():
+            begin = max(extent.begin, self._definitions_read)
+            async for batch in self._read(tp, Extent(begin, extent.end)):
+                for stored in batch:
+                    refused = self._defined.apply_record(stored.key, stored.value, stored.offset)
+                    if refused is not None:
+                        self._report.skip(
+                            VALUES, f"definitions not in force: {refused}", stored.where
+                        )
+            self._definitions_read = extent.end
 
     def _make_cuts(self, settled: Settled) -> dict[str, tuple[Cut | None, Cut | None]]:
         """Return (cut of ``ecindex.values``, cut of Redis) for each market; one object if both agree."""
@@ -177,7 +206,8 @@ class _Auditor:
             self._report.skip(VALUES, f"published under edition {fence.edition}", code)
             return None
         version = code, fence.edition, fence.applied, dict(fence.as_of)
-        return self._cut(*version, fence.horizon)
+        assert market.version is not None  # it is the fence record's
+        return self._cut(*version, fence.horizon, market.version.definitions, VALUES)
 
     def _redis_cut(self, held: MarketRedis, published: Cut | None) -> Cut | None:
         if held.version.edition != self._methodology.edition:
@@ -185,17 +215,29 @@ class _Auditor:
             return None
         horizon_ms = NEVER_MS if published is None else published.horizon_ms
         version = held.market, held.version.edition, held.version.applied, dict(held.as_of)
-        return self._cut(*version, horizon_ms)
+        return self._cut(*version, horizon_ms, held.version.definitions, REDIS)
 
     def _cut(
-        self, code: str, edition: int, applied: int, as_of_ms: dict[str, int], horizon_ms: int
-    ) -> Cut:
+        self,
+        code: str,
+        edition: int,
+        applied: int,
+        as_of_ms: dict[str, int],
+        horizon_ms: int,
+        definitions: int,
+        stage: str,
+    ) -> Cut | None:
+        if self._defined.market(code, definitions) is None:
+            known = f"one that {self._settings.topics.definitions} has"
+            self._report.differs(stage, code, "definitions", known, definitions, FENCE_WHERE)
+            return None
         return Cut(
             code, edition, applied, as_of_ms, self._methodology.step_ms,
             orders_topic=self._inputs[0],
             local_days=self._calendar.local_days(code),
             quarters_kept_ms=QUARTERS_KEPT_MS + self._methodology.grace_ms,
             horizon_ms=horizon_ms,
+            definitions=definitions,
         )  # fmt: skip
 
     async def _read_merged(self) -> None:
@@ -236,14 +278,14 @@ class _Auditor:
 
     async def _read_journal(self, settled: Settled) -> None:
         topic = self._settings.topics.journal
-        expected = ExpectedJudge(self._methodology, settled.values, self._report)
+        expected = ExpectedJudge(self._published, settled.values, self._report, self._defined)
         await self._read_history(expected)
         expected.shifts.kept = {
             code: record for code, record in self._merged.shifts.items() if code in settled.values
         }
         log = JournalLog(
             self._methodology, settled.values, self._replay.finals, self._calendar, self._blind,
-            self._report, expected,
+            self._report, expected, self._merged,
         )  # fmt: skip
         cut: set[str] = set()
         for tp, extent in (await self._extents(topic)).items():
@@ -257,14 +299,17 @@ class _Auditor:
         expected.judge()
         for held in settled.redis.values():
             expected.judge_redis(held)
+        finals = self._replay.finals
+        days = {key: sums for code in settled.values for key, sums in finals.of(code).days.items()}
         judge_levels(
-            self._methodology, settled.values, self._replay.finals.days, self._calendar,
-            self._blind, self._report,
-        )  # fmt: skip
+            self._methodology, settled.values, days, self._calendar, self._blind, self._report
+        )
         expected.shifts.judge(self._methodology.edition, self._report)
         orders, payments = self._inputs
         expected.judge_vintages(
-            self._replay.finals.hours, (orders, payments), self._blind.before_ms()
+            lambda code, version: finals.of(code, version).hours,
+            (orders, payments),
+            self._blind.before_ms(),
         )
 
     async def _read_history(self, expected: ExpectedJudge) -> None:
@@ -319,7 +364,9 @@ class _Auditor:
             if market.fence is not None
         }
         self._merged.judge(panes_from, self._blind)
-        expectations = Expectations(self._methodology, self._inputs, self._calendar, self._blind)
+        expectations = Expectations(
+            self._defined, self._inputs, self._calendar, self._blind, self._merged
+        )
         values = ValuesJudge(expectations, self._methodology.edition, self._report)
         redis = RedisJudge(expectations, self._report)
         for code, (in_values, in_redis) in pairs.items():
@@ -342,4 +389,8 @@ class _Auditor:
 
 
 def _same(left: Cut, right: Cut) -> bool:
-    return (left.applied, left.as_of_ms) == (right.applied, right.as_of_ms)
+    return (left.definitions, left.applied, left.as_of_ms) == (
+        right.definitions,
+        right.applied,
+        right.as_of_ms,
+    )

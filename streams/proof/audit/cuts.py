@@ -53,6 +53,8 @@ class Cut:
     quarters_kept_ms: int
     horizon_ms: int = NEVER_MS
     """Level 2 keeps rows for a fixed time before this. A window that reaches further back is cut."""
+    definitions: int = 0
+    """Version of the definitions that its members are of."""
     marks: dict[SourcePartition, MarkRecord] = field(default_factory=dict)
     rows: dict[tuple[SourcePartition, SlotKey], int] = field(default_factory=dict)
     """``through`` of the row that the publication knew, for each slot that was not closed."""

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from streams.flow.merged import DAY_KIND
 from streams.index.indices import SHOPPER_INDICES
 from streams.index.level import LEVEL
 from streams.index.measured import MEASURED
-from streams.index.methodology import Methodology
+from streams.index.methodology import Market
 from streams.index.panes import day_name, day_number
 from streams.index.values import COVERED_MIN, DAY_WINDOW, WINDOWS_MS, Value
 from streams.proof.audit.cuts import BUYERS_STEP_MS, Cut
+from streams.proof.audit.judge_merged import MergedLog
 from streams.proof.audit.report import Report
+from streams.proof.recompute.defined_markets import DefinedMarkets
 from streams.proof.recompute.formulas import (
     ORDERS,
     Expected,
@@ -67,20 +70,22 @@ class Expectations:
 
     def __init__(
         self,
-        methodology: Methodology,
+        defined: DefinedMarkets,
         topics: tuple[str, str],
         calendar: SlotCalendar,
         blind: Blind,
+        merged: MergedLog,
     ) -> None:
-        """``topics``: (orders, payments)."""
-        self._methodology = methodology
+        """``topics``: (orders, payments). ``merged``: the table, judged."""
+        self._merged = merged
+        self._defined = defined
         self._topics = topics
         self._calendar = calendar
         self._blind = blind
 
     def windows(self, cut: Cut) -> Iterator[ExpectedValue]:
         """Yield every value of the live windows. ``covered`` is None where the log has lost it."""
-        market = self._methodology.markets[cut.market]
+        market = self.market(cut)
         for window, length_ms in WINDOWS_MS.items():
             sums = [cut.windows.get((topic, window), Sums()) for topic in self._topics]
             for expected in window_values(market, *sums):
@@ -106,6 +111,12 @@ class Expectations:
         for expected in shopper_values(cut.buyers.get(window, Sums())):
             yield ExpectedValue(expected, window, end_ms, covered if known else None)
 
+    def market(self, cut: Cut) -> Market:
+        """Return the market by the definitions of a publication."""
+        market = self._defined.market(cut.market, cut.definitions)
+        assert market is not None  # the audit makes no cut of a version that it does not know
+        return market
+
     def blind_window(self, each: ExpectedValue) -> bool:
         """Whether the log has lost part of this window."""
         if not self._blind:
@@ -115,10 +126,11 @@ class Expectations:
 
     def days(self, cut: Cut) -> Iterator[ExpectedValue]:
         """Yield every value of every local day that has a row."""
-        market = self._methodology.markets[cut.market]
+        market = self.market(cut)
         local_days = self._calendar.local_days(cut.market)
-        for day, sums in sorted(cut.days.items()):
-            end_ms = local_days.end_ms(day)
+        for day, whole in sorted(cut.days.items()):
+            kept = self._merged.made_of_cut(DAY_KIND, cut.market, day, cut.definitions)
+            sums, end_ms = kept or whole, local_days.end_ms(day)
             for expected in day_values(market, sums):
                 yield ExpectedValue(expected, DAY_WINDOW, end_ms, None, day_name(day))
         for day, sums in sorted(cut.days_of_buyers.items()):

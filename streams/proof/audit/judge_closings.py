@@ -6,7 +6,7 @@ the expectation of the hour is recomputed here; its counts are judged with the c
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from streams.index.demand import SCALE
 from streams.index.hours import LocalHours
@@ -31,9 +31,14 @@ class ClosingsJudge:
     """Judges the hour closings of one market."""
 
     def __init__(
-        self, market: Market, hours: LocalHours, factors: FactorHistory, report: Report
+        self,
+        market_of: Callable[[int], Market | None],
+        hours: LocalHours,
+        factors: FactorHistory,
+        report: Report,
     ) -> None:
-        self._market = market
+        """``market_of``: the market by a version of its definitions; None for one that is not known."""
+        self._market_of = market_of
         self._hours = hours
         self._factors = factors
         self._report = report
@@ -50,6 +55,11 @@ class ClosingsJudge:
         values = [each for each in record.values if each.expected is not None]
         if start_ms is None or not values:
             return
+        market = self._market_of(version.definitions)
+        if market is None:
+            why = "closings by definitions that ecindex.definitions no longer has"
+            self._report.skip(EXPECTED, why, stored.where, len(values))
+            return
         day = self._hours.day_of_hour(start_ms)
         if not any(name.startswith(day_name(day)) for name in vintages):
             why = "closings of days whose vintages the journal no longer has"
@@ -57,7 +67,7 @@ class ClosingsJudge:
             return
         found: list[_Difference] = []
         for factors in self._factors.candidates(stored.timestamp_ms):
-            found = self._differences(values, day, version, vintages, factors)
+            found = self._differences(market, values, day, version, vintages, factors)
             if not found:
                 break
         self._report.judge(EXPECTED, len(values))
@@ -67,6 +77,7 @@ class ClosingsJudge:
 
     def _differences(
         self,
+        market: Market,
         values: list[Value],
         day: int,
         version: Fence,
@@ -81,19 +92,19 @@ class ClosingsJudge:
                 end = None if value.vintage is None else (day, value.vintage)
                 known = Vintages(vintages, self._hours, factors, at=version, end=end)
                 by_name[value.vintage] = known
-            found += self._compare(value, day, known)
+            found += self._compare(market, value, day, known)
         return found
 
-    def _compare(self, value: Value, day: int, vintages: Vintages) -> list[_Difference]:
+    def _compare(
+        self, market: Market, value: Value, day: int, vintages: Vintages
+    ) -> list[_Difference]:
         span = span_of(value, self._hours)
         if span.end_ms - span.start_ms != HOUR_MS:
             return [(value.key, "window", "1h", value.window)]
         try:
-            series = series_of(value, self._market)
+            series = series_of(value, market)
             exact = vintages.exact(series, span.covered_from_ms, span.end_ms)
-            limits = band_of(
-                exact, vintages.noise(noise_series(value, self._market), day), value.window
-            )
+            limits = band_of(exact, vintages.noise(noise_series(value, market), day), value.window)
         except NotKnownError as error:
             return [(value.key, "vintage", str(error), value.vintage)]
         pairs = (

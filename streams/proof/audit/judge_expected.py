@@ -8,7 +8,8 @@ its own E.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 
 from streams.index.changes import AGO_DAYS
 from streams.index.hours import LocalHours
@@ -34,6 +35,7 @@ from streams.proof.explain.explanation_types import (
     Vintaged,
 )
 from streams.proof.explain.journal_query import query_of
+from streams.proof.recompute.defined_markets import DefinedMarkets
 from streams.proof.recompute.sums import Sums
 from streams.records.answer_record import refused_answer
 from streams.records.factors import FactorHistory
@@ -60,8 +62,14 @@ class ExpectedJudge:
     """Collects the records behind the expectations of all markets, then compares."""
 
     def __init__(
-        self, methodology: Methodology, published: Mapping[str, MarketValues], report: Report
+        self,
+        methodology: Methodology,
+        published: Mapping[str, MarketValues],
+        report: Report,
+        defined: DefinedMarkets,
     ) -> None:
+        """``methodology``: with markets as they are published."""
+        self._defined = defined
         self.shifts = Shifts()
         self._published = published
         self._history: list[tuple[int, bytes, bytes | None]] = []
@@ -75,7 +83,7 @@ class ExpectedJudge:
         self._local = {code: LocalHours(methodology.markets[code].time_zone) for code in published}
         self._closings = {
             code: ClosingsJudge(
-                methodology.markets[code], self._local[code], self._factors[code], report
+                partial(defined.market, code), self._local[code], self._factors[code], report
             )
             for code in published
         }
@@ -151,7 +159,7 @@ class ExpectedJudge:
             return
         hours = self._hours[record.market]
         known = hours.get(start_ms)
-        if known is not None and not version.follows(known.version):
+        if known is not None and version.rank < known.version.rank:
             return
         if known is None or record.part == 1:
             known = hours[start_ms] = _Hour(version, where)
@@ -174,6 +182,9 @@ class ExpectedJudge:
         if snapshot is None or held.version.edition != self._methodology.edition:
             return
         if code not in self._local:
+            return
+        if held.version.definitions != self._methodology.markets[code].definitions:
+            self._report.skip(REDIS, "by other definitions than ecindex.values", code)
             return
         version = held.version
         written_ms = parse_instant(snapshot.published_at) or version.as_of_ms
@@ -200,9 +211,16 @@ class ExpectedJudge:
                 self._report.differs(REDIS, key, name, expected, published, held.keys.values)
 
     def judge_vintages(
-        self, hours: Mapping[tuple[str, int], Sums], topics: tuple[str, str], blind_before_ms: int
+        self,
+        hours: Callable[[str, int], Mapping[tuple[str, int], Sums]],
+        topics: tuple[str, str],
+        blind_before_ms: int,
     ) -> None:
-        """Judge the vintages that current values name. ``hours``: sums of the whole log."""
+        """Judge the vintages that current values name.
+
+        ``hours``: sums of the whole log by a market's definitions of some version. A vintage is judged
+        by those that it was learnt under.
+        """
         for code, values in self._values.items():
             named = {held.value.vintage for held in values.values()}
             vintages = [each for name, each in self._vintages[code].items() if name in named]
@@ -210,11 +228,17 @@ class ExpectedJudge:
             if not vintages or fence is None:
                 continue
             orders, payments = (first_hour(fence.first.get(topic)) for topic in topics)
-            judge = VintageJudge(
-                self._methodology.markets[code], hours, self._history, self._answers,
-                (orders, payments), self._report,
-            )  # fmt: skip
             for each in vintages:
+                version = each.version.definitions
+                market = self._defined.market(code, version)
+                if market is None:
+                    why = "vintages by definitions that ecindex.definitions no longer has"
+                    self._report.skip(EXPECTED, why, each.where)
+                    continue
+                judge = VintageJudge(
+                    market, hours(code, version), self._history, self._answers,
+                    (orders, payments), self._report,
+                )  # fmt: skip
                 written_ms = self._written_ms[code, each.name]
                 learnt = JudgedVintage(each.name, each.where, written_ms, each.series)
                 judge.judge(learnt, self.shifts, blind_before_ms)

@@ -3,28 +3,37 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from typing import NamedTuple
 
-from streams.flow.merged import QUARTERS_KEPT_MS
-from streams.index.indices import SHOPPER_INDICES
+from streams.flow.merged import DAY_KIND, HOUR, QUARTERS_KEPT_MS
+from streams.flow.state import DAY, SlotKey
+from streams.index.indices import MARKET, SHOPPER_INDICES
 from streams.index.instants import parse_instant
 from streams.index.level import LEVEL
-from streams.index.methodology import Methodology
-from streams.index.panes import HOUR_MS, day_name, rfc3339
+from streams.index.methodology import Market, Methodology
+from streams.index.panes import DAY_MS, HOUR_MS, LocalDays, day_name, rfc3339
 from streams.index.values import Fence, Value
 from streams.proof.audit.expected_values import has_own_limits
 from streams.proof.audit.judge_expected import ExpectedJudge
 from streams.proof.audit.judge_levels import UNKNOWN
+from streams.proof.audit.judge_merged import MergedLog
 from streams.proof.audit.report import JOURNAL, Report
+from streams.proof.recompute.defined_markets import DefinedMarkets
 from streams.proof.recompute.formulas import Expected, day_values, shopper_values, window_values
+from streams.proof.recompute.member_sums import SumsByVersion
 from streams.proof.recompute.slots import GONE, Blind, SlotCalendar
-from streams.proof.recompute.sums import Sums
+from streams.proof.recompute.sums import Sums, add_sums, of_buyers
 from streams.records.journal_record import JournalRecord, read_journaled
 from streams.records.kafka_logs import Stored
 from streams.records.unreadable import UnreadableRecord
 from streams.records.values_log import MarketValues
 
+_CUT_LABELS = "members of a slot that was closed again from labels that were cut, and are gone"
+LABELS_WHOLE_MS = {HOUR: 22 * HOUR_MS, DAY_KIND: 30 * DAY_MS}
+"""Time after the end of a slot for which level 2 certainly has all of its labels."""
 _CUT = "the beginning of the journal is gone"
+FORGOTTEN = "by definitions that ecindex.definitions no longer has"
 
 
 class _Journaled(NamedTuple):
@@ -57,31 +66,94 @@ def _closing_pairs(expected: Expected | None, found: Value, kind: str) -> list[_
     return pairs
 
 
-class FinalSums:
-    """Sums of hours and days over all source partitions, from the whole log."""
+class VersionSums:
+    """Sums of hours and days by one version of each market's definitions."""
 
-    def __init__(self, methodology: Methodology) -> None:
+    def __init__(self) -> None:
         self.hours: dict[tuple[str, int], Sums] = {}
         self.days: dict[tuple[str, int], Sums] = {}
         self.buyers: dict[tuple[str, int], Sums] = {}
         """(market, local day) -> sums and registers of its shoppers, by when they bought."""
-        self._methodology = methodology
-        self._values: dict[tuple[str, str, int], dict[Name, Expected]] = {}
 
-    def values(self, market: str, kind: str, slot: int) -> dict[Name, Expected]:
-        """(index, dimension, member) -> expected value of an hour (by start) or day (by number)."""
-        known = self._values.get((market, kind, slot))
+    def add(self, slot: SlotKey, sums: Sums, local_days: LocalDays) -> None:
+        """Add the sums of a slot from one source partition."""
+        if slot.book == DAY:
+            add_sums(self.days.setdefault((slot.market, slot.slot), Sums()), sums)
+            return
+        hour = slot.slot - slot.slot % HOUR_MS
+        add_sums(self.hours.setdefault((slot.market, hour), Sums()), sums)
+        bought = self.buyers.setdefault((slot.market, local_days.day_of(slot.slot)), Sums())
+        add_sums(bought, of_buyers(sums))
+
+
+_NO_SUMS = VersionSums()
+
+
+class FinalSums:
+    """Sums of hours and days over all source partitions, from the whole log, by each version."""
+
+    def __init__(
+        self, methodology: Methodology, defined: DefinedMarkets, published: Mapping[str, int]
+    ) -> None:
+        """``published``: version of the definitions by which each market is published."""
+        self._defined = defined
+        self._published = {code: published.get(code, 0) for code in methodology.markets}
+        self._of: dict[int, VersionSums] = {}
+        self._values: dict[tuple[str, str, int, int], dict[Name, Expected]] = {}
+
+    def add(self, slot: SlotKey, by: SumsByVersion, local_days: LocalDays) -> None:
+        """Add a slot of one source partition."""
+        for version, sums in by.all():
+            self._of.setdefault(version, VersionSums()).add(slot, sums, local_days)
+
+    def of(self, market: str, version: int | None = None) -> VersionSums:
+        """Return the sums by a version of a market; None: by that of its newest publication."""
+        return self._of.get(self._published[market] if version is None else version, _NO_SUMS)
+
+    def values(
+        self, market: str, kind: str, slot: int, version: int
+    ) -> dict[Name, Expected] | None:
+        """(index, dimension, member) -> expected value of an hour (by start) or day (by number).
+
+        None: the log of definitions does not have the version.
+        """
+        spec = self._defined.market(market, version)
+        if spec is None:
+            return None
+        known = self._values.get((market, kind, slot, version))
         if known is None:
-            spec = self._methodology.markets[market]
-            if kind == "hour":
-                sums = bought = self.hours.get((market, slot), Sums())
-                found = window_values(spec, sums, sums)
-            else:
-                found = day_values(spec, self.days.get((market, slot), Sums()))
-                bought = self.buyers.get((market, slot), Sums())
-            known = {each.name: each for each in (*found, *shopper_values(bought))}
-            self._values = {(market, kind, slot): known}  # records of one closing are consecutive
+            of = self.of(market, version)
+            sums = (of.hours if kind == "hour" else of.days).get((market, slot), Sums())
+            known = self.values_of(spec, kind, slot, version, sums)
+            self._values = {
+                (market, kind, slot, version): known
+            }  # closings' records are consecutive
         return known
+
+    def values_of(
+        self, market: Market, kind: str, slot: int, version: int, sums: Sums
+    ) -> dict[Name, Expected]:
+        """Return the expected values of sums of an hour or day, with its shoppers."""
+        if kind == "hour":
+            found, bought = window_values(market, sums, sums), sums
+        else:
+            found = day_values(market, sums)
+            bought = self.of(market.code, version).buyers.get((market.code, slot), Sums())
+        return {each.name: each for each in (*found, *shopper_values(bought))}
+
+    def made_of_cut(
+        self, merged: MergedLog, market: str, kind: str, slot: int, version: int
+    ) -> dict[Name, Expected] | None:
+        """Return the values of a slot that definitions of later read from labels that were cut."""
+        spec = self._defined.market(market, version)
+        own = HOUR if kind == "hour" else DAY_KIND
+        sums = merged.made_of_cut(own, market, slot, version)
+        if spec is None or sums is None:
+            return None
+        sums = sums.copy()
+        if kind == "hour":
+            sums.buyers = self.of(market, version).hours.get((market, slot), Sums()).buyers
+        return self.values_of(spec, kind, slot, version, sums)
 
 
 class JournalLog:
@@ -96,7 +168,10 @@ class JournalLog:
         blind: Blind,
         report: Report,
         expected: ExpectedJudge,
+        merged: MergedLog,
     ) -> None:
+        """``merged``: level 2's table, judged."""
+        self._merged = merged
         self._methodology = methodology
         self._published = published
         self._expected = expected
@@ -144,11 +219,11 @@ class JournalLog:
 
     def _minute(self, record: JournalRecord, version: Fence, where: str) -> None:
         last = self._minutes.get(record.market)
-        if last is None or version.follows(last):
+        if last is None or version.rank >= last.rank:
             self._minutes[record.market] = version
         for value in record.values:
             known = self._last.get(value.key)
-            if known is None or version.follows(known.version):
+            if known is None or version.rank >= known.version.rank:
                 self._last[value.key] = _Journaled(version, value, where)
 
     def _closing(self, record: JournalRecord, version: Fence, where: str) -> None:
@@ -164,15 +239,31 @@ class JournalLog:
                 JOURNAL, GONE, f"{record.market} {record.kind} {record.start}", len(record.values)
             )
             return
-        wanted = self._finals.values(record.market, record.kind, slot)
+        wanted = self._finals.values(record.market, record.kind, slot, version.definitions)
+        if wanted is None:
+            closing = f"{record.market} {record.kind} {record.start}"
+            self._report.skip(JOURNAL, FORGOTTEN, closing, len(record.values))
+            return
+        cut = self._finals.made_of_cut(
+            self._merged, record.market, record.kind, slot, version.definitions
+        )
+        if cut is not None and self._is_of(record, cut):
+            wanted = cut
         for value in record.values:
             key = f"{value.key} closing {record.start}"
             pairs = self._pairs(record, value, wanted)
             if pairs is None:
                 self._report.skip(JOURNAL, UNKNOWN, key)
                 continue
-            self._report.judge(JOURNAL)
             differing = [pair for pair in pairs if pair[1] != pair[2]]
+            if (
+                differing
+                and value.dimension != MARKET
+                and self._is_forgotten(record, slot, version)
+            ):
+                self._report.skip(JOURNAL, _CUT_LABELS, key)
+                continue
+            self._report.judge(JOURNAL)
             # A slot that changed after it was final is closed again: its last closing counts.
             self._judge_again(key, differing, where)
         kept_ms = QUARTERS_KEPT_MS + self._methodology.grace_ms
@@ -184,6 +275,19 @@ class JournalLog:
             self._report.skip(JOURNAL, reason, f"{record.market} {record.start}")
             wanted = {name: each for name, each in wanted.items() if name[0] not in SHOPPER_INDICES}
         self._judge_members(record, slot, wanted, where)
+
+    def _is_forgotten(self, record: JournalRecord, slot: int, version: Fence) -> bool:
+        """Whether later definitions closed the slot from labels that were cut, and are gone by now."""
+        own = HOUR if record.kind == "hour" else DAY_KIND
+        end_ms = parse_instant(record.end or "") or version.as_of_ms
+        old = version.as_of_ms - end_ms > LABELS_WHOLE_MS[own]
+        return (
+            bool(version.definitions) and old and not self._merged.holds(own, record.market, slot)
+        )
+
+    def _is_of(self, record: JournalRecord, wanted: dict[Name, Expected]) -> bool:
+        pairs = (self._pairs(record, value, wanted) or [] for value in record.values)
+        return all(expected == found for of in pairs for _, expected, found in of)
 
     def _pairs(
         self, record: JournalRecord, value: Value, wanted: dict[Name, Expected]
@@ -242,7 +346,7 @@ class JournalLog:
             if value is None or value.edition != self._methodology.edition:
                 continue
             journaled = self._last.get(key)
-            if until is None or not until.follows(held.version):
+            if until is None or until.rank < held.version.rank:
                 self._report.skip(JOURNAL, "changed since the last journal record", key)
                 continue
             if journaled is None and cut:
@@ -262,11 +366,11 @@ class JournalLog:
         local_days = self._calendar.local_days(code)
         wanted = [
             ("hour", start, start, start + HOUR_MS <= market.fence.hours_until)
-            for own, start in self._finals.hours
+            for own, start in self._finals.of(code).hours
             if own == code
         ] + [
             ("day", day, local_days.start_ms(day), day < market.fence.days_until)
-            for own, day in self._finals.days
+            for own, day in self._finals.of(code).days
             if own == code
         ]
         for kind, slot, start_ms, due in sorted(wanted):

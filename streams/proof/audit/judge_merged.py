@@ -34,7 +34,9 @@ from streams.index.panes import MINUTE_MS, day_name, rfc3339
 from streams.index.partials import Layout
 from streams.proof.audit.judge_labels import SlotLabels, labels_of
 from streams.proof.audit.report import MERGED, Report
+from streams.proof.recompute.defined_markets import DefinedMarkets
 from streams.proof.recompute.label_sums import LabelSums
+from streams.proof.recompute.member_sums import SumsByVersion
 from streams.proof.recompute.slots import GONE, Blind, slot_name
 from streams.proof.recompute.sums import ColumnNames, Sums, add_sums, differing, of_buyers
 from streams.records.kafka_logs import Stored
@@ -78,14 +80,16 @@ class Slot:
 class MergedLog:
     """The records of the merged table's changelog, as compaction will leave them."""
 
-    def __init__(self, methodology: Methodology, report: Report) -> None:
+    def __init__(self, methodology: Methodology, report: Report, defined: DefinedMarkets) -> None:
         self._pane_ms = methodology.pane_ms
         self._report = report
-        self._columns = {
-            code: ColumnNames(Layout(market)) for code, market in methodology.markets.items()
-        }
+        self._markets = methodology.markets
+        self._defined = defined
+        self._columns: dict[tuple[str, int], ColumnNames] = {}
         self.shifts: dict[str, ShiftsRecord] = {}
         """State of the detectors, by market."""
+        self._from_cut: dict[tuple[str, str, int, int], Sums] = {}
+        """By kind, market, start, version: sums that later definitions made of labels that were cut."""
         self._records: dict[bytes, Stored] = {}
         self._slots: dict[tuple[str, str, int], list[Slot]] = defaultdict(list)
 
@@ -141,16 +145,24 @@ class MergedLog:
             self.shifts[market] = record
 
     def add(
-        self, sp: SourcePartition, key: SlotKey, sums: Sums, by_label: LabelSums, blind: Blind
+        self,
+        sp: SourcePartition,
+        key: SlotKey,
+        by: SumsByVersion,
+        by_label: LabelSums,
+        blind: Blind,
     ) -> None:
         """Add a closed row to every merged record that names it. ``by_label``: the row by label."""
-        name, bought = str(sp), of_buyers(sums)
+        name = str(sp)
         for slot, bit in self._slots_of(key):
             if slot.labels is not None:
                 slot.labels.add(name, bit, by_label)
             if not slot.folded.get(name, 0) >> bit & 1:
                 continue
-            add_sums(slot.expected, bought if slot.kind == QUARTER else sums)
+            sums = by.of(slot.record.definitions)
+            if sums is None:
+                continue  # it is not judged
+            add_sums(slot.expected, of_buyers(sums) if slot.kind == QUARTER else sums)
             if slot.kind == HOUR:
                 slot.expected.buyers = None  # its quarters keep them
             slot.folded[name] &= ~(1 << bit)
@@ -176,9 +188,12 @@ class MergedLog:
 
     def _judge(self, slot: Slot, panes_from_ms: int | None, blind: Blind) -> None:
         report = self._report
-        columns = self._columns.get(slot.market)
-        if columns is None:
+        if slot.market not in self._markets:
             report.skip(MERGED, "a market that is not in methodology.toml", slot.name)
+            return
+        columns = self._columns_of(slot)
+        if columns is None:
+            report.skip(MERGED, "by definitions that ecindex.definitions no longer has", slot.name)
             return
         if slot.blind or (blind and self._names_blind(slot, blind)):
             report.skip(MERGED, GONE, slot.name)
@@ -206,6 +221,14 @@ class MergedLog:
             for difference in differences:
                 report.differs(MERGED, key, *difference, slot.where)
 
+    def _columns_of(self, slot: Slot) -> ColumnNames | None:
+        """Return the columns by the definitions that a record names; None: they are not known."""
+        key = slot.market, slot.record.definitions
+        market = self._defined.market(*key)
+        if market is None:
+            return None
+        return self._columns.get(key) or self._columns.setdefault(key, ColumnNames(Layout(market)))
+
     def _judge_sums(self, slot: Slot, columns: ColumnNames, panes_from_ms: int | None) -> None:
         report = self._report
         try:
@@ -219,8 +242,35 @@ class MergedLog:
         ):
             report.skip(MERGED, "shoppers of a minute that no window reads any more", slot.name)
             held.buyers = slot.expected.buyers
-        for name, expected, found in differing(slot.expected, held):
+        differences = list(differing(slot.expected, held))
+        if (
+            differences
+            and (cut := self._cut_sums(slot)) is not None
+            and not list(differing(cut, held))
+        ):
+            # Definitions of later knew no more than what was kept of its labels, which is judged.
+            key = slot.kind, slot.market, slot.start, slot.record.definitions
+            self._from_cut[key] = cut
+            return
+        for name, expected, found in differences:
             report.differs(MERGED, slot.name, name, expected, found, slot.where)
+
+    def _cut_sums(self, slot: Slot) -> Sums | None:
+        version, labels = slot.record.definitions, slot.labels
+        members = self._defined.members(slot.market).get(version)
+        if not version or members is None or labels is None or not labels.is_cut:
+            return None
+        sums = members.of(labels.found)
+        sums.buyers = slot.expected.buyers
+        return sums
+
+    def holds(self, kind: str, market: str, start: int) -> bool:
+        """Return whether the table has a slot."""
+        return bool(self._slots.get((kind, market, start)))
+
+    def made_of_cut(self, kind: str, market: str, start: int, version: int) -> Sums | None:
+        """Return what a slot holds by a version that read it from labels that were cut, if it did."""
+        return self._from_cut.get((kind, market, start, version))
 
     def _held(self, slot: Slot, columns: ColumnNames) -> Sums:
         row, sketch = slot.record.row, slot.record.shoppers

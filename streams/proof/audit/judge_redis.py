@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import msgspec
+
 from streams.index.indices import SOURCES
 from streams.index.panes import day_name, day_number, rfc3339
 from streams.index.values import DAY_WINDOW, Snapshot, Value, decimal
 from streams.proof.audit.cuts import Cut
 from streams.proof.audit.expected_values import Expectations, ExpectedValue, compare, is_measured
+from streams.proof.audit.judge_values import listed_by, members_by
 from streams.proof.audit.report import REDIS, Report
 from streams.proof.recompute.slots import GONE
+from streams.publish.journal import decode_members
+from streams.publish.keys import MEMBERS_FIELD
 from streams.publish.restless_records import RESTLESS_FIELD
 from streams.records.redis_reader import MarketRedis
 from streams.records.values_log import StoredValue
@@ -38,19 +43,20 @@ class RedisJudge:
             self._report.skip(REDIS, "no snapshot gives the as_of of each input", held.market)
             return
         windows = list(self._expectations.windows(cut))
-        self._judge_hash(held, windows)
+        self._judge_hash(held, cut, windows)
         self._judge_snapshot(held, held.snapshot, windows)
         self._judge_days(held, cut, published)
         for key in (held.keys.changes, held.keys.history):
             self._report.skip(REDIS, "changes and sparklines: bounded, for display only", key)
 
-    def _judge_hash(self, held: MarketRedis, windows: list[ExpectedValue]) -> None:
+    def _judge_hash(self, held: MarketRedis, cut: Cut, windows: list[ExpectedValue]) -> None:
         left = dict(held.values)
         in_snapshot = (
             set() if held.snapshot is None else {each.field for each in held.snapshot.values}
         )
         where = held.keys.values
         self._judge_meta(held, left)
+        self._judge_members(held, cut, left.pop(MEMBERS_FIELD, None))
         for wanted in windows:
             found, status = left.pop(wanted.field, None), left.pop(f"{wanted.field}@status", "ok")
             key = f"{held.market} {wanted.field}"
@@ -69,6 +75,21 @@ class RedisJudge:
                     self._report.skip(REDIS, NOT_IN_SNAPSHOT, f"{held.market} {name}")
                 continue  # judged with its expectation
             self._report.differs(REDIS, f"{held.market} {name}", "field", None, found, where)
+
+    def _judge_members(self, held: MarketRedis, cut: Cut, found: str | None) -> None:
+        """Judge the list of members; one that was never published is no fault."""
+        if found is None:
+            return
+        self._report.judge(REDIS)
+        expected: object = (cut.definitions, members_by(self._expectations.market(cut)))
+        try:
+            read = decode_members(found)
+            shown: object = (read.definitions, listed_by(read))
+        except msgspec.DecodeError as error:
+            shown = str(error)
+        if expected != shown:
+            key = f"{held.market} {MEMBERS_FIELD}"
+            self._report.differs(REDIS, key, "members", expected, shown, held.keys.values)
 
     def _judge_meta(self, held: MarketRedis, left: dict[str, str]) -> None:
         """Judge the fields that are no values, and take them out of ``left``."""

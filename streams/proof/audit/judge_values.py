@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from streams.index.instants import parse_instant
+from streams.index.member_lists import MemberList
+from streams.index.methodology import Market
 from streams.index.panes import day_number, rfc3339
 from streams.index.values import Value
 from streams.proof.audit.cuts import Cut
@@ -23,6 +25,7 @@ class ValuesJudge:
 
     def judge(self, code: str, market: MarketValues, cut: Cut) -> None:
         """Judge one market."""
+        self._judge_members(code, market, cut)
         left = dict(market.values)
         for wanted in self._expectations.windows(cut):
             self._judge_window(code, left, wanted)
@@ -41,6 +44,21 @@ class ValuesJudge:
             else:
                 self._report.differs(VALUES, key, "record", None, held.value.value, held.where)
         self._judge_leftovers(code, market)
+
+    def _judge_members(self, code: str, market: MarketValues, cut: Cut) -> None:
+        """Judge the list of members: by it readers drop what is not there."""
+        held = market.members
+        if held is None or held.listed.definitions != cut.definitions:
+            if cut.definitions:
+                self._report.skip(VALUES, "members: no record lists them", code)
+            return
+        self._report.judge(VALUES)
+        expected, found = members_by(self._expectations.market(cut)), listed_by(held.listed)
+        for dimension in sorted(expected.keys() | found.keys()):
+            own, other = expected.get(dimension), found.get(dimension)
+            if own != other:
+                key = f"{code}|members|{cut.definitions}"
+                self._report.differs(VALUES, key, dimension, own, other, held.where)
 
     def _judge_window(self, code: str, left: dict[str, StoredValue], wanted: ExpectedValue) -> None:
         key = wanted.key(code)
@@ -121,11 +139,34 @@ class ValuesJudge:
                     "an older record, which compaction will keep", held.where,
                 )  # fmt: skip
         if market.unfinished:
-            key, held = next(iter(market.unfinished.items()))
+            (key, _), held = next(iter(market.unfinished.items()))
             self._report.differs(
                 PROGRESS, code, "fence record", f"one for {len(market.unfinished)} newer values",
                 f"none after {key}", held.where,
             )  # fmt: skip
+
+
+def listed_by(listed: MemberList) -> dict[str, list[tuple[str, str, str]]]:
+    """Return what a published list has, as ``members_by``."""
+    return {
+        dimension: [(each.id, each.name, each.parent) for each in members]
+        for dimension, members in listed.members.items()
+    }
+
+
+def members_by(market: Market) -> dict[str, list[tuple[str, str, str]]]:
+    """Return by dimension: (id, name, parent) of each member, in order."""
+    return {
+        dimension: [
+            (
+                each,
+                market.names.get(dimension, {}).get(each, ""),
+                market.parents.get(dimension, {}).get(each, ""),
+            )
+            for each in members
+        ]
+        for dimension, members in market.members().items()
+    }
 
 
 def _content(value: Value | None) -> tuple[object, ...]:

@@ -9,7 +9,6 @@ from streams.flow.incarnation import in_log, through_in_log
 from streams.flow.state import DAY, SlotKey
 from streams.flow.wire import MarkRecord
 from streams.index.methodology import Methodology
-from streams.index.panes import HOUR_MS
 from streams.proof.audit.checkpoints import CheckpointChain, judge_chain
 from streams.proof.audit.cuts import Cut, PartialRow, PartialsLog
 from streams.proof.audit.judge_journal import FinalSums
@@ -17,11 +16,11 @@ from streams.proof.audit.judge_merged import MergedLog
 from streams.proof.audit.report import CHECKPOINT, PARTIALS, Report
 from streams.proof.recompute.asking import Ask, blind_before
 from streams.proof.recompute.batch import SourceBatch
+from streams.proof.recompute.defined_markets import DefinedMarkets
 from streams.proof.recompute.label_columns import read_row
 from streams.proof.recompute.label_sums import LabelSums, differences
-from streams.proof.recompute.member_sums import MemberSums
+from streams.proof.recompute.member_sums import SumsByVersion
 from streams.proof.recompute.slots import GONE, Blind, SlotCalendar, slot_name
-from streams.proof.recompute.sums import Sums, add_sums, of_buyers
 from streams.records.kafka_logs import Extent, Stored
 
 
@@ -38,8 +37,11 @@ class Replay:
         partials: Sequence[PartialsLog],
         merged: MergedLog,
         report: Report,
+        defined: DefinedMarkets,
+        published: Mapping[str, int],
     ) -> None:
-        self.finals = FinalSums(methodology)
+        """``published``: version of the definitions by which each market is published."""
+        self.finals = FinalSums(methodology, defined, published)
         self._methodology = methodology
         self._payments_topic = payments_topic
         self._calendar = calendar
@@ -48,7 +50,7 @@ class Replay:
         self._partials = partials
         self._merged = merged
         self._report = report
-        self._members = {code: MemberSums(market) for code, market in methodology.markets.items()}
+        self._defined = defined
 
     def start(
         self, sp: SourcePartition, chain: CheckpointChain, extent: Extent, first: Stored | None
@@ -87,7 +89,7 @@ class Replay:
             for (source, slot), through in cut.rows.items():
                 row = batch.rows.get((through, slot)) if source == sp else None
                 if row is not None:
-                    cut.add(sp, slot, self._members[slot.market].of(row))
+                    self._add_to(cut, sp, slot, self._by_version(slot, row))
         for log in self._partials:
             for (source, slot), held in log.rows.items():
                 if source == sp:
@@ -113,20 +115,22 @@ class Replay:
         return ask
 
     def _take_slot(self, sp: SourcePartition, slot: SlotKey, row: LabelSums, closed: bool) -> None:  # noqa: FBT001 - the sink's signature
-        sums = self._members[slot.market].of(row)
+        by = self._by_version(slot, row)
         if closed:
-            self._merged.add(sp, slot, sums, row, self._blind)
+            self._merged.add(sp, slot, by, row, self._blind)
             for cut in self._cuts.get(slot.market, ()):
                 if cut.closed(sp, slot, self._calendar):
-                    cut.add(sp, slot, sums)
-        if slot.book == DAY:
-            add_sums(self.finals.days.setdefault((slot.market, slot.slot), Sums()), sums)
-        else:
-            hour = slot.slot - slot.slot % HOUR_MS
-            add_sums(self.finals.hours.setdefault((slot.market, hour), Sums()), sums)
-            day = self._calendar.local_days(slot.market).day_of(slot.slot)
-            bought = self.finals.buyers.setdefault((slot.market, day), Sums())
-            add_sums(bought, of_buyers(sums))
+                    self._add_to(cut, sp, slot, by)
+        self.finals.add(slot, by, self._calendar.local_days(slot.market))
+
+    def _by_version(self, slot: SlotKey, row: LabelSums) -> SumsByVersion:
+        return SumsByVersion(self._defined.members(slot.market), row)
+
+    @staticmethod
+    def _add_to(cut: Cut, sp: SourcePartition, slot: SlotKey, by: SumsByVersion) -> None:
+        sums = by.of(cut.definitions)
+        assert sums is not None  # the audit makes no cut of a version that it does not know
+        cut.add(sp, slot, sums)
 
     def _judge_mark(self, batch: SourceBatch, mark: MarkRecord) -> None:
         """Judge a mark: one ahead of its log would move ``as_of`` past events not counted yet."""

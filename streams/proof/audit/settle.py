@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from aiokafka.structs import TopicPartition
@@ -73,14 +73,20 @@ async def settle(
     redis: RedisReader,
     report: Report,
     markets: Sequence[str],
+    versions: Mapping[str, int],
     wait_ms: int,
 ) -> Settled:
-    """Wait for both levels, then read what is published and what Redis holds."""
+    """Wait for both levels, then read what is published and what Redis holds.
+
+    ``versions``: of each market's definitions in force, which publications must have reached.
+    """
     deadline_ms = monotonic_ms() + wait_ms
     settled = Settled(_checkpoints(settings, methodology, counts, report))
     await _await_level1(settings, counts, logs, settled, report, deadline_ms)
     changes = await _changes(settings, methodology, counts, logs)
-    values = await _await_level2(settings, counts, logs, changes, markets, deadline_ms, report)
+    values = await _await_level2(
+        settings, counts, logs, changes, markets, versions, deadline_ms, report
+    )
     report.unreadable_of(VALUES, values.unreadable)
     settled.values = {code: values.markets[code] for code in markets if code in values.markets}
     for code in markets:
@@ -175,6 +181,7 @@ async def _await_level2(
     logs: Logs,
     changes: dict[str, MarketChanges],
     markets: Sequence[str],
+    versions: Mapping[str, int],
     deadline_ms: int,
     report: Report,
 ) -> ValuesLog:
@@ -192,13 +199,21 @@ async def _await_level2(
             if code in markets and not _includes(values.markets.get(code), change)
         ]
         unfinished = any(values.markets[code].unfinished for code in values.markets)
-        if not behind and not unfinished:
+        lagging = {
+            code: market.version.definitions
+            for code, market in values.markets.items()
+            if market.version is not None and market.version.definitions < versions.get(code, 0)
+        }
+        if not behind and not unfinished and not lagging:
             return values
         if monotonic_ms() > deadline_ms:
             break
         await asyncio.sleep(_POLL_S)
     for code in behind:
         _report_behind(report, code, values.markets.get(code), changes[code], topic)
+    for code, found in lagging.items():
+        wanted = f"at least {versions[code]}, the version in force"
+        report.differs(PROGRESS, code, "definitions", wanted, found, topic)
     return values
 
 

@@ -17,11 +17,13 @@ from streams.proof.audit.checkpoints import UNREADABLE, CheckpointChain, Checkpo
 from streams.proof.audit.report import Report
 from streams.proof.doctor import broker_checks, worker_checks
 from streams.proof.doctor.confirming import PAUSE_S, confirmed
+from streams.proof.doctor.definition_checks import check_definitions
 from streams.proof.doctor.findings import Diagnosis, Finding, Level
 from streams.proof.doctor.label_checks import check_labels
 from streams.proof.doctor.record_checks import check_inputs, check_redis_records
 from streams.proof.doctor.redis_answers import check_answers, read_redis
 from streams.proof.doctor.stored_records import CHECKPOINTS, VALUES, StoredScan, check_stored
+from streams.records.definitions_log import read_definitions
 from streams.records.kafka_logs import Extent, Logs, open_logs
 from streams.records.kafka_topics import existing_partitions
 from streams.records.kafka_words import in_words
@@ -112,6 +114,7 @@ class _Doctor:
             diagnosis.add(worker_checks.check_identity(chains, identities, held))
             diagnosis.add(worker_checks.check_lag(chains, before))
             values = await self._values(logs, counts)
+            await self._definitions(logs, counts, values)
             edition = self._methodology.edition
             diagnosis.add(await self._scan.findings(logs, counts, edition))
         await self._redis(values, members)
@@ -151,6 +154,13 @@ class _Doctor:
         if counts.get(topics.values):  # else the topics check reports it
             self._diagnosis.add([check_stored(VALUES, topics.values, values.unreadable)])
         return values
+
+    async def _definitions(self, logs: Logs, counts: dict[str, int], values: ValuesLog) -> None:
+        topic = self._settings.topics.definitions
+        if not counts.get(topic):
+            return  # the topics check reports it
+        read = await read_definitions(logs, topic, self._methodology.markets, "")
+        self._diagnosis.add(check_definitions(read.book.markets, values.markets, clock.now_ms()))
 
     async def _redis(self, values: ValuesLog, members: int) -> None:
         settings = self._settings

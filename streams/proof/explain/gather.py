@@ -188,7 +188,7 @@ class _Reader:
                 if (value.window, value.day) != (asked.window, asked.day):
                     continue
                 known = found.get(value.key)
-                if known is None or version.follows(known.version):
+                if known is None or version.rank >= known.version.rank:
                     found[value.key] = PublishedValue(value, version, read.where, read.written_ms)
         return found
 
@@ -337,7 +337,7 @@ class JournalSearch:
             return
         slot = (record.kind, start_ms)
         known = self.found.closings.get(slot)
-        if known is not None and not version.follows(known.version):
+        if known is not None and version.rank < known.version.rank:
             return
         if known is None or record.part == 1:
             known = self.found.closings[slot] = Closed(version, where)

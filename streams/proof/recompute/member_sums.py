@@ -1,12 +1,13 @@
-"""Sums by member of sums by label: what level 2 must count, by the methodology's definitions.
+"""Sums by member of sums by label: what level 2 must count, by the definitions of a market.
 
 An order that names several labels of a member is one order of it. The label sets say how often that was:
-here each member gets its orders that no set holds, and one for each order of a set that touches it.
+here each member gets its orders that no set holds, and one for each order of a set that touches it. A
+label counts in its member, and in the parent of that one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from streams.index.label_text import ABSENT, MORE
 from streams.index.methodology import OTHER, Market
@@ -28,20 +29,32 @@ _LABELS_MAX = 20_000
 
 
 class Members:
-    """Label -> member of one dimension, with a bounded cache."""
+    """Label -> members of one dimension, with a bounded cache."""
 
-    def __init__(self, members: tuple[str, ...], aliases: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        members: tuple[str, ...],
+        by_slug: Mapping[str, str],
+        by_text: Mapping[str, str] | None = None,
+        parents: Mapping[str, str] | None = None,
+    ) -> None:
+        """``by_slug``: slugs that are no member's own; ``by_text``: labels that no slug decides."""
         self._members = frozenset(members)
-        self._aliases = aliases
-        self._known = {ABSENT: OTHER, MORE: OTHER}
+        self._by_slug = by_slug
+        self._by_text = by_text or {}
+        self._parents = parents or {}
+        self._known: dict[str, tuple[str, ...]] = {ABSENT: (OTHER,), MORE: (OTHER,)}
 
-    def find(self, label: str) -> str:
-        """Return the member of a label; ``other`` where nothing was said, or no room was."""
+    def find(self, label: str) -> tuple[str, ...]:
+        """Return the member of a label, and its parent; `other` where nothing, or too much, was said."""
         found = self._known.get(label)
         if found is None:
             name = slug(label)
-            member = self._aliases.get(name, name)
-            found = member if member in self._members else OTHER
+            member = self._by_text.get(label) or self._by_slug.get(name, name)
+            if member not in self._members:
+                member = OTHER
+            parent = self._parents.get(member)
+            found = (member,) if parent is None else (member, parent)
             if len(self._known) < _LABELS_MAX:
                 self._known[label] = found
         return found
@@ -50,8 +63,9 @@ class Members:
 class MemberSums:
     """Sums up the labels of one market by member."""
 
-    def __init__(self, market: Market) -> None:
-        self._of = {
+    def __init__(self, market: Market, of: Mapping[str, Members] | None = None) -> None:
+        """``of``: how labels of each dimension are read; None: as methodology.toml says."""
+        self._of = of or {
             CATEGORY: Members(market.categories, {}),
             METHOD: Members(market.methods, market.method_aliases),
             REGION: Members(market.regions, {}),
@@ -67,20 +81,46 @@ class MemberSums:
                 place = each.dimension, label
                 name = NumberName(place, ledger, "orders")
                 numbers[name] = numbers.get(name, 0) - orders
-                of_member.setdefault(self._named(place), set()).add(ledger)
+                for prefix in self._named(place):
+                    of_member.setdefault(prefix, set()).add(ledger)
             for prefix, ledgers in of_member.items():
                 _add(found, prefix, _counts_in(ledgers), "orders", orders)
         for name, value in numbers.items():
             if name.ledger and name.place[0] in (REGION, CHANNEL):
                 continue  # of a day, where level 2 has no members of them
-            _add(found, self._named(name.place), name.ledger, name.what, value)
+            for prefix in self._named(name.place):
+                _add(found, prefix, name.ledger, name.what, value)
         found.buyers = shopper_registers.together(row.buyers, None)
         return found
 
-    def _named(self, place: Place) -> str:
-        """Prefix of the sums of a place."""
+    def _named(self, place: Place) -> tuple[str, ...]:
+        """Prefixes of the sums in which a place counts."""
         dimension, label = place
-        return "" if place == WHOLE else f"{dimension}/{self._of[dimension].find(label)}/"
+        if place == WHOLE:
+            return ("",)
+        return tuple(f"{dimension}/{member}/" for member in self._of[dimension].find(label))
+
+
+class SumsByVersion:
+    """Sums by member of one row, by whichever version of a market's definitions is asked for."""
+
+    def __init__(self, members: Mapping[int, MemberSums], row: LabelSums) -> None:
+        self._members = members
+        self._row = row
+        self._found: dict[int, Sums] = {}
+
+    def of(self, version: int) -> Sums | None:
+        """Return the sums by a version; None: the log of definitions does not have it."""
+        if version not in self._found and version in self._members:
+            self._found[version] = self._members[version].of(self._row)
+        return self._found.get(version)
+
+    def all(self) -> Iterator[tuple[int, Sums]]:
+        """Yield (version, sums) of each version of the market."""
+        for version in self._members:
+            found = self.of(version)
+            assert found is not None
+            yield version, found
 
 
 def _counts_in(ledgers: set[str]) -> str:

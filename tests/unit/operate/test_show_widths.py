@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 
+import msgspec
 import pytest
 from rich.cells import cell_len
 from rich.console import Console
@@ -18,6 +19,7 @@ from streams.index.values import Snapshot
 from streams.operate.market_views import MarketView, ViewState
 from streams.operate.show import render
 from streams.publish.incident_records import published_incident
+from streams.publish.member_records import read_member_names
 from streams.publish.other_records import published_others
 from streams.publish.sent_records import read_sent, sent_text
 from streams.publish.suspicion_records import published_suspicion
@@ -52,6 +54,29 @@ def test_no_number_and_no_name_is_cut(width):
     assert "[red]" in text, "a name in brackets is no markup"
     assert "987,654,32" in text
     assert f"{(987_654_321 * len(WIDE)) / 100:,.2f} PKR/min" in text
+
+
+def test_members_are_named_as_the_list_of_members_names_them():
+    listed = {
+        "market": "PK",
+        "definitions": 4,
+        "v": 1,
+        "members": {
+            "category": [
+                {"id": "fashion", "name": "Men's Fashion [new]"},
+                {"id": "boots", "parent": "fashion"},
+                {"id": "other"},
+            ],
+            "payment_method": [{"id": "cod", "name": "Cash"}],
+        },
+    }
+    names = read_member_names(msgspec.json.encode(listed))
+    shown = view(("fashion", "boots", "other"))._replace(names=names)
+    text = drawn(render([shown], {"PK": "PKR"}), 200)
+    for name in ("Men's Fashion [new] ", "boots (Men's Fashion [new])", " other ", " Cash "):
+        assert name in text
+    assert "cod" not in text
+    assert read_member_names(None) == read_member_names(b"{") == {}
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,9 @@ import pytest
 from prometheus_client import CollectorRegistry
 from redis.exceptions import ReadOnlyError
 
+from streams.flow.definitions_book import DefinitionsChange, MarketDefinitions
 from streams.index.values import Fence
+from streams.proof.doctor.definition_checks import check_definitions
 from streams.proof.doctor.findings import Level
 from streams.proof.doctor.worker_checks import (
     REBALANCE_ROUNDS,
@@ -51,6 +53,24 @@ async def test_a_transaction_that_holds_a_partition_is_named():
     assert (held.level, held.where) == (Level.WRONG, "orders-1@41")
     assert "open for 3600 s" in held.found
     assert "EcindexOpenTransaction" in held.fix
+
+
+@pytest.mark.parametrize(
+    ("shown", "late_ms", "level"),
+    [(5, 60_000, Level.OK), (3, 30_000, Level.OK), (3, 30_001, Level.WRONG)],
+)
+def test_a_market_that_lags_behind_its_definitions_is_named(shown, late_ms, level):
+    change = DefinitionsChange(5, 3, "aisha", "gardens", 1_000_000, b"PK|3|n")
+    held = MarketDefinitions(version=5)
+    held.applied.append(change)
+    market = MarketValues(version=Fence(1, 0, shown, 0, 0))
+    published = {"PK": market, "BD": MarketValues(version=Fence(1, 0, 0, 0, 0))}
+    markets = {"PK": held, "BD": MarketDefinitions()}
+    (found,) = check_definitions(markets, published, 1_000_000 + late_ms)
+    assert (found.where, found.level) == ("PK", level)
+    if level is Level.WRONG:
+        assert found.found == "published by version 3, 30 s after 5 was applied"
+        assert "cannot apply them" in found.fix
 
 
 class Halted(Owned):

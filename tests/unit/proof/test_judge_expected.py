@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from support.bases import based
 from support.explained import (
+    DEFINED,
     MIDNIGHT,
     Market,
     days_of_the_log,
@@ -29,6 +30,7 @@ from streams.index.values import Snapshot, decimal
 from streams.proof.audit.judge_expected import ExpectedJudge
 from streams.proof.audit.judge_levels import judge_levels
 from streams.proof.audit.report import EXPECTED, REDIS, Report
+from streams.proof.recompute.defined_markets import DefinedMarkets
 from streams.proof.recompute.slots import Blind, SlotCalendar
 from streams.publish.journal import version_of
 from streams.publish.keys import market_keys
@@ -66,7 +68,7 @@ def judged(records, *, factor_ms=0, change=None, factors=None, journaled=None, r
     if change is not None:
         records = [changed(each, *change) for each in records]
     report = Report()
-    judge = ExpectedJudge(METHODOLOGY, values_log(records).markets, report)
+    judge = ExpectedJudge(METHODOLOGY, values_log(records).markets, report, DEFINED)
     for each in [declaration(factor_ms)] if factors is None else factors:
         judge._factors["PK"].add_record(*each)
     for each in journal(records):
@@ -270,7 +272,7 @@ def learnt():
 def relearnt(learnt, *, hours=None, said_ms=0, change=None, shift=None, blind_ms=NEVER_MS):
     market, records, counted = learnt
     report = Report()
-    judge = ExpectedJudge(METHODOLOGY, values_log(records).markets, report)
+    judge = ExpectedJudge(METHODOLOGY, values_log(records).markets, report, DEFINED)
     for key, value in market.history:
         judge.take_history(Stored("history", 0, 0, key, value, (), said_ms, 0))
     for each in journal(records):
@@ -282,7 +284,9 @@ def relearnt(learnt, *, hours=None, said_ms=0, change=None, shift=None, blind_ms
         judge.take_journal(record, version_of(each.headers), each)
     if shift is not None:
         judge.shifts.add_shift(Stored("shifts", 0, 0, b"k", msgspec.json.encode(shift), (), 0, 0))
-    judge.judge_vintages(counted if hours is None else hours, ("orders", "payments"), blind_ms)
+    judge.judge_vintages(
+        lambda *_: counted if hours is None else hours, ("orders", "payments"), blind_ms
+    )
     return report
 
 
@@ -400,7 +404,7 @@ def judged_levels(levelled, *, part=b"", days=None, **fields):
         records = [changed(each, part, fields) for each in records]
     report = Report()
     published = values_log(records).markets
-    judge = ExpectedJudge(methodology, published, report)
+    judge = ExpectedJudge(methodology, published, report, DefinedMarkets(methodology))
     for each in journal(records):
         judge.take_journal(decode_journal(each.value), version_of(each.headers), each)
     judge.judge()

@@ -6,7 +6,15 @@ import copy
 
 import msgspec
 import pytest
-from support.explained import MIDNIGHT, Market, hours_of_the_log, journal, stored, values_log
+from support.explained import (
+    DEFINED,
+    MIDNIGHT,
+    Market,
+    hours_of_the_log,
+    journal,
+    stored,
+    values_log,
+)
 from support.flow_harness import METHODOLOGY
 
 from streams.flow.answer_book import MarketAnswers
@@ -69,7 +77,7 @@ def judged(market, kept_shifts, *, change=None, topic=None, without=False, answe
     """Report; ``change`` is given the kept record."""
     records, (shifts, kept, hours) = stored(market.flow), kept_shifts
     report = Report()
-    judge = ExpectedJudge(METHODOLOGY, values_log(records).markets, report)
+    judge = ExpectedJudge(METHODOLOGY, values_log(records).markets, report, DEFINED)
     for key, value in market.history:
         judge.take_history(Stored("history", 0, 0, key, value, (), 0, 0))
     for key, value in answers:
@@ -85,7 +93,7 @@ def judged(market, kept_shifts, *, change=None, topic=None, without=False, answe
         change(record)
     judge.shifts.kept = {} if without else {"PK": record}
     judge.shifts.judge(METHODOLOGY.edition, report)
-    judge.judge_vintages(hours, ("orders", "payments"), NEVER_MS)
+    judge.judge_vintages(lambda *_: hours, ("orders", "payments"), NEVER_MS)
     return report
 
 
@@ -164,7 +172,7 @@ def test_hours_that_the_table_does_not_reach_or_has_forgotten_cannot_be_judged(k
 def test_the_furthest_of_several_detector_records_counts(kept_shifts):
     older = copy.deepcopy(decode_shifts(kept_shifts[1]))
     older.watch.done_until -= 1
-    log = MergedLog(METHODOLOGY, Report())
+    log = MergedLog(METHODOLOGY, Report(), DEFINED)
     for number, value in enumerate((kept_shifts[1], msgspec.msgpack.encode(older))):
         log.apply_record(Stored("t", 0, number, b"w|PK|n.%d" % number, value, (), 0, 0))
     log.finish()

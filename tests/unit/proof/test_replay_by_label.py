@@ -1,6 +1,8 @@
 """The audit of both levels, without servers: rows by label, and what level 2 makes of them by member."""
 
 import random
+from dataclasses import replace
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -8,31 +10,83 @@ import pytest
 from streams.flow.chunk import SourcePartition
 from streams.flow.held_labels import HeldLabels, decode_labels, encode_labels
 from streams.flow.merged import PANES_KEPT_MS, QUARTERS_KEPT_MS, decode_merged, encode_merged
+from streams.flow.publication import Closing
 from streams.flow.wire import PartialKey, PartialRecord, parse_key
+from streams.index.definition_records import definitions_record
+from streams.index.definitions import Definitions, MemberDefinition, market_with
 from streams.index.label_rows import LIVE_BOOK
-from streams.index.panes import MINUTE_MS, rfc3339
+from streams.index.member_lists import members_of
+from streams.index.methodology import Methodology
+from streams.index.panes import HOUR_MS, MINUTE_MS, rfc3339
+from streams.index.values import Fence, Snapshot
 from streams.proof.audit.checkpoints import CheckpointLog
 from streams.proof.audit.cuts import Cut, PartialsLog
 from streams.proof.audit.expected_values import Expectations
+from streams.proof.audit.judge_expected import ExpectedJudge
+from streams.proof.audit.judge_journal import JournalLog
 from streams.proof.audit.judge_merged import MergedLog
+from streams.proof.audit.judge_redis import RedisJudge
 from streams.proof.audit.judge_values import ValuesJudge
 from streams.proof.audit.replay import Replay
 from streams.proof.audit.report import Report
+from streams.proof.recompute.defined_markets import DefinedMarkets
 from streams.proof.recompute.slots import Blind, SlotCalendar
+from streams.publish.journal import journal_records
+from streams.publish.keys import market_keys
 from streams.records.kafka_logs import Extent, Stored
+from streams.records.redis_reader import MarketRedis
+from tests.support import publications
 from tests.support.audited import Limits, limited
 from tests.support.events import T0
-from tests.support.explained import stored, values_log
+from tests.support.explained import DEFINED, stored, values_log
 from tests.support.flow_harness import METHODOLOGY, Flow, order, payment
 
 TOPICS = ("orders", "payments")
 CATEGORIES = ["boots", "shoes", "a/b", "Books", "Computing", "Men's Fashion"]
 
 
-def sold(minutes: int = 8) -> Flow:
+DOCUMENT = Definitions(
+    "PK",
+    category={
+        "fashion": MemberDefinition("Fashion & shoes"),
+        "boots": MemberDefinition(labels=("shoes",), parent="fashion"),
+        "men's fashion": MemberDefinition(parent="fashion", formerly=("mens_fashion",)),
+        "a/b": MemberDefinition(),
+    },
+    payment_method={
+        "cash": MemberDefinition(labels=("cod",)),
+        "shells": MemberDefinition(digital=True),
+    },
+    region={"punjab": MemberDefinition()},
+)
+VERSION = 4
+
+
+def defined(document: Definitions = DOCUMENT) -> DefinedMarkets:
+    """What the audit reads of a log whose record at offset 3 has the document."""
+    found = DefinedMarkets(METHODOLOGY)
+    key, value = definitions_record(
+        document, base=0, read_to=3, by="a", reason="r", at_ms=0, nonce="n"
+    )
+    assert found.apply_record(key, value, VERSION - 1) is None
+    return found
+
+
+def by_document() -> Methodology:
+    """The methodology with PK by the document, as workers compile it."""
+    market = replace(market_with(METHODOLOGY.markets["PK"], DOCUMENT), definitions=VERSION)
+    return replace(METHODOLOGY, markets={**METHODOLOGY.markets, "PK": market})
+
+
+def sold(
+    minutes: int = 8,
+    methodology: Methodology = METHODOLOGY,
+    flow: Flow | None = None,
+    first: int = 0,
+) -> Flow:
     """Some minutes of orders of several labels, of which some are cancelled or refunded."""
-    flow, rng = Flow(), random.Random(3)
-    for minute in range(minutes):
+    flow, rng = flow or Flow(methodology), random.Random(3)
+    for minute in range(first, first + minutes):
         for number in range(12):
             at_ms = T0 + minute * MINUTE_MS + number * 5_000
             name, sp = f"{minute}-{number}", SourcePartition("orders", number % 2)
@@ -58,10 +112,15 @@ def sold(minutes: int = 8) -> Flow:
     return flow
 
 
-def audited(flow: Flow) -> Report:
+def audited(flow: Flow, known: DefinedMarkets = DEFINED) -> Report:
     """What an audit finds, without servers."""
+    return judged(flow, known).report
+
+
+def judged(flow: Flow, known: DefinedMarkets) -> SimpleNamespace:
+    """An audit, with its parts."""
     report, calendar = Report(), SlotCalendar(METHODOLOGY)
-    blind, merged = Blind(calendar), MergedLog(METHODOLOGY, report)
+    blind, merged = Blind(calendar), MergedLog(METHODOLOGY, report, known)
     for partition, table in flow.tables.items():
         for offset, (key, value) in enumerate(table.items()):
             merged.apply_record(Stored("merged", partition, offset, key, value, (), 0, 0))
@@ -71,6 +130,7 @@ def audited(flow: Flow) -> Report:
     cut = Cut(
         "PK", fence.edition, fence.applied, dict(fence.as_of), METHODOLOGY.step_ms, "orders",
         calendar.local_days("PK"), QUARTERS_KEPT_MS + METHODOLOGY.grace_ms, fence.horizon,
+        definitions=published.version.definitions,
     )  # fmt: skip
     partials = []
     for partition, log in enumerate(flow.partials):
@@ -83,8 +143,9 @@ def audited(flow: Flow) -> Report:
             rows.finish()
             partials.append(rows)
     replay = Replay(
-        METHODOLOGY, "payments", calendar, blind, {"PK": [cut]}, partials, merged, report
-    )
+        METHODOLOGY, "payments", calendar, blind, {"PK": [cut]}, partials, merged, report, known,
+        {"PK": cut.definitions},
+    )  # fmt: skip
     for sp, log in flow.logs.items():
         checkpoints = CheckpointLog(METHODOLOGY, report)
         for offset, (key, value) in enumerate(flow.checkpoints[sp].items()):
@@ -98,9 +159,11 @@ def audited(flow: Flow) -> Report:
         )
         replay.finish(batch, chain, extent)
     merged.judge({"PK": fence.horizon - PANES_KEPT_MS}, blind)
-    expectations = Expectations(METHODOLOGY, TOPICS, calendar, blind)
+    expectations = Expectations(known, TOPICS, calendar, blind, merged)
     ValuesJudge(expectations, METHODOLOGY.edition, report).judge("PK", published, cut)
-    return report
+    return SimpleNamespace(
+        report=report, merged=merged, finals=replay.finals, calendar=calendar, blind=blind
+    )
 
 
 @pytest.mark.parametrize("room", [Limits(), Limits(2, 3, sets=4)], ids=["wide", "narrow"])
@@ -113,6 +176,138 @@ def test_both_levels_count_labels_and_members_as_the_audit_does(room):
     assert judged["partials"] > 50
     assert judged["merged"] > 10
     assert judged["values"] > 200
+
+
+def test_members_are_counted_by_the_definitions_that_were_published_by():
+    flow = sold(methodology=by_document())
+    report = audited(flow, defined())
+    assert report.equal, "\n".join(report.lines())
+    assert report.judged["merged"] > 10
+    assert report.judged["values"] > 200
+    listed = members_of(by_document().markets["PK"])
+    last = flow.history[-1]
+    flow.history[-1] = replace(last, members=listed)
+    assert audited(flow, defined()).equal
+    wrong = {**listed.members, "category": listed.members["category"][::-1]}
+    flow.history[-1] = replace(last, members=msgspec.structs.replace(listed, members=wrong))
+    (found,) = audited(flow, defined()).differences
+    assert (found.key, found.field) == ("PK|members|4", "category")
+
+
+@pytest.mark.parametrize("wrong", [False, True])
+def test_the_members_that_redis_lists_are_judged(wrong):
+    listed = members_of(by_document().markets["PK"])
+    if wrong:
+        listed = msgspec.structs.replace(listed, members={**listed.members, "region": []})
+    report, calendar, known = Report(), SlotCalendar(METHODOLOGY), defined()
+    cut = Cut(
+        "PK", 3, 9, {"orders": T0, "payments": T0}, METHODOLOGY.step_ms, "orders",
+        calendar.local_days("PK"), QUARTERS_KEPT_MS, definitions=VERSION,
+    )  # fmt: skip
+    held = MarketRedis(
+        "PK", market_keys("PK", "p"), Fence(3, 0, VERSION, T0, 9),
+        {"@members": msgspec.json.encode(listed).decode()}, {},
+        Snapshot("PK", rfc3339(T0), rfc3339(T0), 3, "live", []), {},
+    )  # fmt: skip
+    merged = MergedLog(METHODOLOGY, report, known)
+    expectations = Expectations(known, TOPICS, calendar, Blind(calendar), merged)
+    RedisJudge(expectations, report).judge(held, cut)
+    found = [each.key for each in report.differences if "@members" in each.key]
+    assert found == (["PK @members"] if wrong else [])
+
+
+def test_what_other_definitions_counted_is_judged_by_those():
+    """Some records of the table are of the definitions before, and the new owner reads them anew."""
+    flow = sold()
+    flow.methodology = by_document()
+    for partition in flow.compiles:
+        flow.start_compile(partition)
+    sold(3, flow=flow, first=8)
+    assert flow.published["PK"].fence.definitions == VERSION
+    versions = {
+        decode_merged(value).definitions
+        for table in flow.tables.values()
+        for key, value in table.items()
+        if key[:5] in (b"m|PK|", b"d|PK|")
+    }
+    assert versions == {0, VERSION}
+    report = audited(flow, defined())
+    assert report.judged["merged"] > 10
+    assert {each.stage for each in report.differences} <= {"values"}
+    # No tombstone says yet that a member is gone, or sold nothing on a day.
+    assert {(each.field, each.expected) for each in report.differences} <= {("record", "nothing")}
+
+
+def closings_differ(flow, known, audit, start_ms, closed):
+    """Names that the audit finds wrong in a closing of an hour."""
+    report, published = Report(), values_log(stored(flow)).markets
+    expected = ExpectedJudge(METHODOLOGY, published, report, known)
+    log = JournalLog(
+        METHODOLOGY, published, audit.finals, audit.calendar, audit.blind, report, expected,
+        audit.merged,
+    )  # fmt: skip
+    at = {"window": "1h", "as_of_ms": start_ms + HOUR_MS, "phase": "final", "edition": 3}
+    values = [
+        msgspec.structs.replace(
+            publications.value(*each.name, number=each.value, unit=each.unit, **at),
+            observed=each.observed, n=each.n, lower=each.lower, upper=each.upper,
+        )
+        for each in closed
+    ]  # fmt: skip
+    closing = Closing("hour", start_ms, start_ms + HOUR_MS, values)
+    made = replace(
+        publications.publication([], closings=[closing]),
+        fence=flow.published["PK"].fence,
+        as_of_ms=T0,
+    )
+    for number, each in enumerate(journal_records(made, "j")):
+        log.apply_record(Stored("j", 0, number, each.key, each.value, each.headers, 0, 0))
+    log.finish(frozenset({"PK"}))
+    keys = [each.key.split("|") for each in report.differences if "closing" in each.key]
+    return {tuple(key[1:4]) for key in keys}
+
+
+def test_what_definitions_read_from_labels_that_were_cut_is_judged_by_those(monkeypatch):
+    """After a day an hour keeps its largest labels alone: what later definitions make of it is right."""
+    monkeypatch.setattr("streams.index.summed_labels.LABEL_EVENTS_MIN", 45)
+    flow = sold()
+    sold(2, flow=flow, first=30 * 60)
+    flow.methodology = by_document()
+    for partition in flow.compiles:
+        flow.start_compile(partition)
+        for market in flow.compiles[partition].markets.values():
+            for slot in market.ledger.merged.values():
+                slot.written = False  # so that its record is of the new definitions
+    sold(2, flow=flow, first=30 * 60 + 2)
+    known = defined()
+    audit = judged(flow, known)
+    assert not [each for each in audit.report.differences if each.stage == "merged"]
+    start_ms = T0 - T0 % HOUR_MS
+    cut = audit.finals.made_of_cut(audit.merged, "PK", "hour", start_ms, VERSION)
+    whole = audit.finals.values("PK", "hour", start_ms, VERSION)
+    name = "units", "category", "boots"
+    assert cut[name].observed < whole[name].observed
+    for closed, right in ((cut, True), (whole, True), (cut | {name: whole[name]}, False)):
+        found = closings_differ(flow, known, audit, start_ms, closed.values())
+        assert (not found) == right
+    monkeypatch.setattr(MergedLog, "_cut_sums", lambda *_: None)
+    found = {each.field for each in audited(flow, defined()).differences if each.stage == "merged"}
+    assert "category/boots/orders" in found
+    assert "orders" not in found
+
+
+@pytest.mark.parametrize(
+    ("member", "each"),
+    {
+        "a label that it lists": ("boots", MemberDefinition(parent="fashion")),
+        "its parent": ("boots", MemberDefinition(labels=("shoes",))),
+    }.values(),
+)
+def test_a_document_that_workers_read_otherwise_is_found(member, each):
+    other = msgspec.structs.replace(DOCUMENT, category={**DOCUMENT.category, member: each})
+    report = audited(sold(methodology=by_document()), defined(other))
+    assert {found.stage for found in report.differences} == {"merged", "values"}
+    assert any("fashion" in found.key or "boots" in found.key for found in report.differences)
 
 
 def test_a_row_of_the_partials_that_is_wrong_by_one_label_is_found():

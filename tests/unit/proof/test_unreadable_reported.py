@@ -7,13 +7,14 @@ import io
 import msgspec
 import pytest
 from rich.console import Console
-from support.explained import HOURS, MIDNIGHT, Market, journal, stored, values_log
+from support.explained import DEFINED, HOURS, MIDNIGHT, Market, journal, stored, values_log
 from support.flow_harness import METHODOLOGY
 
 from streams.index.values import Value
 from streams.operate.dead_letters import Listing
 from streams.proof.audit.judge_expected import ExpectedJudge
 from streams.proof.audit.judge_journal import FinalSums, JournalLog
+from streams.proof.audit.judge_merged import MergedLog
 from streams.proof.audit.report import DIFFERENCES_KEPT, EXPECTED, JOURNAL, VALUES, Report
 from streams.proof.explain.explanation import explain_value
 from streams.proof.explain.explanation_types import Journal, Known, PublishedValue
@@ -124,9 +125,16 @@ def test_the_audit_makes_a_difference_of_each(records):
     report = Report()
     values = values_log(records).markets
     calendar = SlotCalendar(METHODOLOGY)
-    expected = ExpectedJudge(METHODOLOGY, values, report)
+    expected = ExpectedJudge(METHODOLOGY, values, report, DEFINED)
     log = JournalLog(
-        METHODOLOGY, values, FinalSums(METHODOLOGY), calendar, Blind(calendar), report, expected
+        METHODOLOGY,
+        values,
+        FinalSums(METHODOLOGY, DEFINED, {}),
+        calendar,
+        Blind(calendar),
+        report,
+        expected,
+        MergedLog(METHODOLOGY, report, DEFINED),
     )
     log.apply_record(journal(records)[0]._replace(value=b"{"))
     expected.take_history(Stored("history", 0, 3, b"rubbish", b"{", (), MIDNIGHT, 0))
