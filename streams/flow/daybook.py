@@ -133,6 +133,12 @@ class DayBook:
         if known is None or record.rank > known.rank:
             self.days[day] = shown_of(record, self.layout)
 
+    def take_over(self, old: DayBook) -> None:
+        """Restore the days of a book by other definitions, as from its table records."""
+        for day, shown in old.days.items():
+            self.restore(day, decode_shown(encode_shown(shown.record(old.layout))))
+        self._expired += old._expired
+
     def newly_ended(self, today: int, days: set[int], first_open: int) -> set[int]:
         """Return the ended days that were not shown yet; empty when ``today`` was asked for before.
 

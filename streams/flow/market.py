@@ -55,10 +55,18 @@ class MarketCompile:
         methodology: Methodology,
         sps: Mapping[str, Sequence[SourcePartition]],
         history: MarketHistory | None = None,
+        progress: MarketProgress | None = None,
     ) -> None:
-        """``history``: seeds and factors of the market; whoever reads the topic goes on adding."""
+        """``history``: seeds and factors of the market; whoever reads the topic goes on adding.
+
+        ``progress``: that of the market by other definitions, to go on from.
+        """
         self.ledger = Ledger(market, methodology)
-        self.progress = MarketProgress(market, methodology, sps, self.ledger)
+        self.progress = (
+            MarketProgress(market, methodology, sps, self.ledger)
+            if progress is None
+            else progress.under(market, self.ledger)
+        )
         self._history = MarketHistory() if history is None else history
         self.expectation = MarketExpectation(market, self.ledger, self._history)
         shares = market_shares(
@@ -96,6 +104,30 @@ class MarketCompile:
         """Days to publish although none of their rows changed since the takeover."""
         self._slots_to_close: set[SlotId] = set()
         """Final hours and days that an earlier owner may have changed without closing them again."""
+
+    def take_over(self, old: MarketCompile, applied: int) -> None:
+        """Go on from the same market by other definitions, as a new owner does from its records.
+
+        ``applied``: the partials offset that it includes. Everything that it published is acknowledged.
+        """
+        self.ledger.take_over(old.ledger, applied=applied)
+        self.expectation.take_over(old.expectation)
+        self.shifts.take_over(old.shifts)
+        self.days.take_over(old.days)
+        self.recovered()
+        self.ledger.take_over_open(old.ledger)
+        # Beyond the records: what readers saw, and what waits for the journal and the table.
+        self.windows.take_over(old.windows)
+        self.shoppers.take_over(old.shoppers)
+        self.closings.take_over(old.closings)
+        self.revised_after_final = old.revised_after_final
+        self._reset, self._reset_shown = old._reset, old._reset_shown
+        self._journal_pending = old._journal_pending
+        self._journaled_at_ms, self._published_at_ms = old._journaled_at_ms, old._published_at_ms
+        self._expired = old._expired + self._expired
+        self._days_to_show |= old._days_to_show
+        self._slots_to_close |= old._slots_to_close
+        self.replayed()
 
     # -- recovery --------------------------------------------------------------------------------
 

@@ -51,6 +51,10 @@ class MarketClosings:
         self._shoppers = shoppers
         self._final_revisions: dict[SlotId, int] = {}
 
+    def take_over(self, old: MarketClosings) -> None:
+        """Go on from the same market by other definitions."""
+        self._final_revisions = old._final_revisions
+
     def forget(self, slot_id: SlotId) -> None:
         """Forget the revisions of a slot that retention dropped."""
         self._final_revisions.pop(slot_id, None)

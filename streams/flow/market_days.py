@@ -73,6 +73,11 @@ class MarketDays:
         """Restore from the table how a day was shown."""
         self._book.restore(day, record)
 
+    def take_over(self, old: MarketDays) -> None:
+        """Go on from the same market by other definitions: with its ended days, and what was shown."""
+        self._book.take_over(old._book)
+        self._days_published, self._known = old._days_published, old._known
+
     def expire(self) -> None:
         """Forget days that were closed long ago."""
         self._book.expire(self._progress.days_until)

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 _POLL_MS = 500
 _RETRY_S = 1.0
+_LOOK_S = 0.05
 _KEY_CHARACTERS = 200
 
 _log = structlog.get_logger(__name__)
@@ -64,6 +65,15 @@ class HistoryReader:
     def _topics(self) -> tuple[str, str, str]:
         topics = self._settings.topics
         return topics.history, topics.answers, topics.definitions
+
+    async def read_within(self, seconds: float) -> None:
+        """Return once the topics were read, or that time is over."""
+        try:
+            async with asyncio.timeout(seconds):
+                while not self.ready:
+                    await asyncio.sleep(_LOOK_S)
+        except TimeoutError:
+            _log.warning("history_unread", topics=self._topics, waited_s=seconds)
 
     async def run(self) -> None:
         """Read until cancelled; after an error, from the beginning again."""

@@ -83,6 +83,8 @@ class MarketsRunner:
         self._touched = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._revised_after_final = 0
+        self._troubles_told: dict[str, int] = {}
+        """By market: version of definitions that was told not to be applicable."""
         self._skipped = dict.fromkeys(SKIPPED, 0)
 
     def start(self, on_done: Callable[[asyncio.Task[None]], None]) -> None:
@@ -131,12 +133,42 @@ class MarketsRunner:
                     self._replayed = True
                     self._judge_table()
                 continue
+            if self.compiled.outdated:
+                # Nothing was published. The next runner reads the table by what is known now.
+                _log.warning("definitions_were_behind", partition=self.sp.partition)
+                self._parts.read_again()
+                return
+            self._follow_definitions()
             self._touched.clear()
             if await self._step():
                 await self._apart(apart_ms)
                 apart_ms = CATCHING_UP_EVERY_MS
             wait_s = REPLAYED_STEP_S if self.compiled.behind else STEP_IDLE_S
             await set_within(self._touched, wait_s)
+
+    def _follow_definitions(self) -> None:
+        """Compile markets by the definitions in force: here, all that was published is acknowledged."""
+        began_ms = monotonic_ms()
+        if self.compiled.follow():
+            _log.info(
+                "definitions_applied",
+                partition=self.sp.partition,
+                versions={
+                    code: market.progress.market.definitions
+                    for code, market in self.compiled.markets.items()
+                },
+                took_ms=monotonic_ms() - began_ms,
+            )
+        for code, trouble in self.compiled.unapplied.items():
+            if self._troubles_told.get(code) != trouble.version:
+                self._troubles_told[code] = trouble.version
+                _log.error(
+                    "definitions_not_applied",
+                    market=code,
+                    version=trouble.version,
+                    reason=trouble.reason,
+                    action=f"run `ecindex definitions undo {code}`, or apply others",
+                )
 
     def _judge_table(self) -> None:
         """Tell that the table lost its records, if a second reading of it says so too.

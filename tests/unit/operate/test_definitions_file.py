@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import typer.testing
 
-from streams.cli.commands import GROUPS, WORKERS_APPLY_DEFINITIONS
+from streams.cli.commands import GROUPS
 from streams.cli.definitions_commands import definitions_app
 from streams.console.errors import OperationError
 from streams.index.definition_changes import LabelMove, MemberChange
