@@ -158,8 +158,8 @@ class PartitionCompile:
     def follow(self) -> bool:
         """Compile each market by the definitions in force; return whether any was compiled anew.
 
-        Call it only when all publications of the last step are acknowledged. One whose document cannot be
-        applied goes on as it is: ``unapplied`` says why.
+        Call it only when all publications of the last step are acknowledged. A market whose document
+        cannot be applied goes on as it is: ``unapplied`` says why.
         """
         behind = self.behind_definitions
         found = {
@@ -193,7 +193,9 @@ class PartitionCompile:
         if not self._follows_definitions or self._history is None:
             return False
         held = self._history.definitions.markets
-        return any(held[code].version >= version for code, version in self.behind_definitions.items())
+        return any(
+            held[code].version >= version for code, version in self.behind_definitions.items()
+        )
 
     def _defined(self, code: str, old: MarketCompile | None = None) -> MarketCompile | None:
         """Return a market by the definitions in force; None: it is by them, or cannot be."""

@@ -117,7 +117,7 @@ class MarketProgress:
     def under(self, market: Market, ledger: Ledger) -> MarketProgress:
         """Return the same progress of the market by other definitions: they move none of it."""
         found = copy(self)
-        found.market, found._ledger = market, ledger
+        vars(found).update(market=market, _ledger=ledger)
         return found
 
     def raise_generation(self, generation: int) -> None:

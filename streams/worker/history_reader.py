@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 _POLL_MS = 500
 _RETRY_S = 1.0
-_LOOK_S = 0.05
 _KEY_CHARACTERS = 200
 
 _log = structlog.get_logger(__name__)
@@ -55,6 +54,7 @@ class HistoryReader:
         self.book = book
         self.ready = False
         """True once everything is applied that the topics held when this process began to read."""
+        self._was_read = asyncio.Event()
         self._settings = settings
         self._topic_id = topic_id
         self._ask_id = ask_id
@@ -70,8 +70,7 @@ class HistoryReader:
         """Return once the topics were read, or that time is over."""
         try:
             async with asyncio.timeout(seconds):
-                while not self.ready:
-                    await asyncio.sleep(_LOOK_S)
+                await self._was_read.wait()
         except TimeoutError:
             _log.warning("history_unread", topics=self._topics, waited_s=seconds)
 
@@ -133,6 +132,7 @@ class HistoryReader:
         if book is not self.book:
             self.book.replace_by(book)
         self.ready = True
+        self._was_read.set()
         return self.book
 
     async def _read(self) -> None:
