@@ -82,6 +82,13 @@ class MarketDays:
         """Forget days that were closed long ago."""
         self._book.expire(self._progress.days_until)
 
+    def of_other_definitions(self) -> list[int]:
+        """Ended days that were shown last by other definitions, the newest last."""
+        definitions = self._ledger.definitions
+        return sorted(
+            day for day, shown in self._book.days.items() if shown.definitions != definitions
+        )
+
     def take_expired(self) -> list[int]:
         """Days forgotten since the last call."""
         return self._book.take_expired()

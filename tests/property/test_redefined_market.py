@@ -143,7 +143,7 @@ def sums_of(market: MarketCompile) -> dict:
     panes = [
         minute + at
         for minute in minutes
-        if ledger.keeps_panes(minute)
+        if ledger.keeps_panes(minute) and minute >= ledger._panes_limit_ms
         for at in range(0, MINUTE_MS, ledger.pane_ms)
     ]
     return {
@@ -166,7 +166,9 @@ def kept_of(market: MarketCompile) -> dict:
         "buyers": market.shoppers._days,
         "fence": market.progress.fence_record(0),
         "horizon": market.ledger.horizon_ms,
-        "days": {day: shown.row for day, shown in market.days._book.days.items()},
+        "days": {
+            day: (shown.row, shown.revisions) for day, shown in market.days._book.days.items()
+        },
     }
 
 

@@ -1,0 +1,156 @@
+"""Definitions that change while a market runs: what is said, what waits, what cannot be applied."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from streams.flow import market as market_module
+from streams.index.definitions import Definitions, MemberDefinition, definitions_of, market_with
+from streams.index.panes import DAY_MS, HOUR_MS, day_name
+from tests.property.test_redefined_market import ONE, PK, START_MS, define
+from tests.support.flow_harness import ORDERS, Flow, order
+
+M = MemberDefinition
+
+
+def document(**members) -> Definitions:
+    own = definitions_of(PK)
+    return msgspec.structs.replace(own, category=own.category | members)
+
+
+def running(days: int = 1) -> Flow:
+    """A market with an order of books a day, and in all but the second day one of gnomes."""
+    flow = Flow(ONE, 1, 1, follows_definitions=True)
+    for day in range(days):
+        for kind in ("books", "garden gnomes")[: 1 if day == 1 else 2]:
+            flow.now_ms = START_MS + day * DAY_MS
+            event = order(f"{kind}{day}", flow.now_ms - 1_000, lines=[(kind, 1, 100)])
+            flow.produce(flow.sps[ORDERS][0], event, flow.now_ms)
+        flow.run()
+    return flow
+
+
+def pass_time(flow: Flow, ms: int = HOUR_MS) -> None:
+    flow.now_ms += ms
+    flow.run()
+
+
+def told(flow: Flow, first: int) -> list[tuple[str, str, str, int | None, int | None]]:
+    return [
+        (
+            each.value.day or each.value.window,
+            each.value.member,
+            each.cause,
+            each.previous,
+            each.value.value,
+        )
+        for publication in flow.history[first:]
+        for each in publication.revisions
+        if (each.value.index, each.value.dimension) == ("orders", "category")
+    ]
+
+
+def test_the_market_by_a_version_has_its_number_former_ids_and_the_places_of_the_methodology():
+    members = {"letters": M(formerly=("books",)), "new": M()}
+    found = market_with(PK, Definitions("PK", category=members), 7)
+    assert (found.definitions, found.renamed) == (7, {("category", "books"): "letters"})
+    assert (found.places, found.declared) == (PK.places, PK.declared)
+    assert ("category", "books") in found.declared
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_ended_days_are_revised_in_slices_once_each_whoever_dies(killed, monkeypatch):
+    monkeypatch.setattr(market_module, "DAYS_REDEFINED_MAX", 2)
+    flow = running(7)
+    pass_time(flow)
+    define(flow, document(gnomes=M(labels=("garden gnomes",))), 1)
+    first = len(flow.history)
+    flow.compiles[0].follow()
+    flow.step(0)
+    once = told(flow, first)
+    days = [each for each in once if each[0] not in ("1m", "5m", "1h", "24h")]
+    name = lambda at: day_name((START_MS + at * DAY_MS) // DAY_MS)  # noqa: E731
+    assert {each[0] for each in days} == {name(5), name(4)}
+    if killed:
+        flow.start_compile(0)
+    flow.step(0)
+    while flow.compiles[0].behind:
+        flow.step(0)
+    days = [each for each in told(flow, first) if each[0].startswith("20")]
+    of_gnomes = sorted(each for each in days if each[1] == "gnomes")
+    assert of_gnomes == [(name(at), "gnomes", "definition", None, 1) for at in (0, 2, 3, 4, 5)]
+    of_other = sorted(each for each in days if each[1] == "other")
+    assert of_other == [(name(at), "other", "definition", 1, 0) for at in (0, 2, 3, 4, 5)]
+    assert {each[1] for each in days} == {"gnomes", "other"}
+    flow.start_compile(0)
+    assert flow.compiles[0].markets["PK"]._days_redefined == [], "the records say what was said"
+
+
+def test_windows_are_revised_at_once_by_definition_and_no_other_value_changes():
+    flow = running()
+    before = {value.field: value for value in flow.published["PK"].values}
+    define(flow, document(gnomes=M(labels=("garden gnomes",))), 1)
+    first = len(flow.history)
+    flow.compiles[0].follow()
+    flow.step(0)
+    assert ("24h", "other", "definition", 1, 0) in told(flow, first)
+    publication = flow.published["PK"]
+    assert publication.fence.definitions == publication.fence_record.definitions == 1
+    moved = {value.member for value in publication.changed}
+    assert {"gnomes", "other"} <= moved
+    kept = [value for value in publication.values if value.member in ("all", "books")]
+    assert kept
+    assert all(before[value.field] == value for value in kept)
+
+
+def test_slots_that_were_read_anew_are_written_some_at_a_time(monkeypatch):
+    monkeypatch.setattr("streams.flow.compile.WRITTEN_ANEW_MAX", 1)
+    flow = running(3)
+    pass_time(flow)
+    compiled = flow.compiles[0]
+    compiled.table_batch()
+    define(flow, document(gnomes=M(labels=("garden gnomes",))), 1)
+    compiled.follow()
+    waiting = len(compiled.markets["PK"].ledger._to_write)
+    assert waiting > 3
+    written = [len(compiled.table_batch().writes) for _ in range(waiting + 2)]
+    assert written == [1] * waiting + [0, 0]
+
+
+def test_a_document_that_cannot_be_applied_changes_nothing_and_says_why(monkeypatch):
+    flow = running()
+    compiled = flow.compiles[0]
+    before = compiled.markets["PK"]
+
+    def refused(*_):
+        raise ValueError("too many values")
+
+    monkeypatch.setattr("streams.flow.compile.market_with", refused)
+    define(flow, document(gnomes=M()), 4)
+    assert not compiled.follow()
+    assert not compiled.follow()
+    assert compiled.markets["PK"] is before
+    assert compiled.unapplied["PK"] == (4, "too many values")
+    monkeypatch.undo()
+    define(flow, document(gnomes=M()), 5)
+    assert compiled.follow()
+    assert compiled.unapplied == {}
+
+
+def test_a_new_owner_that_has_not_heard_of_the_definitions_publishes_nothing_and_reads_again():
+    flow = running()
+    define(flow, document(gnomes=M(labels=("garden gnomes",))), 3)
+    flow.compiles[0].follow()
+    flow.step(0)
+    define(flow, definitions_of(PK), 2)  # what a reader that lags has read so far
+    flow.start_compile(0)
+    lagging, first = flow.compiles[0], len(flow.history)
+    pass_time(flow)
+    assert len(flow.history) == first
+    assert (lagging.behind_definitions, lagging.outdated) == ({"PK": 3}, False)
+    define(flow, document(gnomes=M(labels=("garden gnomes",))), 3)
+    assert (lagging.follow(), lagging.outdated) == (False, True)
+    flow.start_compile(0)
+    pass_time(flow)
+    assert flow.published["PK"].fence.definitions == 3
