@@ -250,6 +250,8 @@ class MarketCompile:
         self._expire(read_ms)
         windows = self.windows.step(changed)
         day_values = [*days.values, *buyers.values, *_of_days(closed.closings)]
+        for key in (*windows.gone, *days.gone):
+            self._journal_pending.pop(key, None)
         journal = self._journal([*windows.changed, *day_values], now_ms)
         progress = self.progress
         self._reset_shown = True
@@ -272,6 +274,7 @@ class MarketCompile:
             days=day_values,
             revisions=[*days.revisions, *buyers.revisions, *windows.revisions],
             closings=closed.closings,
+            gone=[*windows.gone, *days.gone],
             journal_changed=journal,
             vintages=vintages,
             shifts=shifts,

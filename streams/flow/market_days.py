@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 import msgspec
@@ -46,6 +47,8 @@ class ShownDays(NamedTuple):
     ended: list[ShownDay]
     """Ended days whose row is to be stored with the values."""
     revisions: list[Revision]
+    gone: list[str]
+    """Keys of values that other definitions have left without a member, or without an event."""
 
 
 class MarketDays:
@@ -101,6 +104,7 @@ class MarketDays:
         revisions: list[Revision] = []
         levels: dict[int, _Ended] = {}
         stored: list[ShownDay] = []
+        gone: list[str] = []
         today = self._ledger.local_days.day_of(self._ended_ms())
         ended = self._book.newly_ended(today, self._ledger.days(), self._progress.days_until)
         for day in sorted(changed.days | changed.days_due | ended | self._newly_known()):
@@ -123,6 +127,7 @@ class MarketDays:
                     names.append(LEVEL_NAME)
                     cause = revised[_NET][1]
                 levels[day] = _Ended(row, row if known is None else known.row, cause)
+                gone += self._gone(day, names_shown)
                 shown = self._book.show(day, row, names, applied)
                 stored += [] if shown is None else [ShownDay(day, shown, self._ledger.layout)]
         if self._level.published:
@@ -132,7 +137,7 @@ class MarketDays:
                     levels[day] = _Ended(row, row, None)
             self._show_levels(levels, rebased, revisions, found)
         self._forget_old_days()
-        return ShownDays(found, stored, revisions)
+        return ShownDays(found, stored, revisions, gone)
 
     def _ended_ms(self) -> int:
         """Return the instant (ms) before which days have ended: all sources are known up to it.
@@ -152,6 +157,17 @@ class MarketDays:
         if known <= before:
             return set()
         return {day for day in self._ledger.days() if day >= self._progress.days_until}
+
+    def _gone(self, day: int, names: Collection[str]) -> list[str]:
+        """Return the keys of the values that an ended day has not any more; ``names``: those it has."""
+        code, date = self._progress.market.code, day_name(day)
+        keys = [
+            f"{code}|{name.replace(':', '|')}|{DAY_WINDOW}|{date}"
+            for name in self._book.gone(day, names)
+        ]
+        for key in keys:
+            self._days_published.pop(key, None)
+        return keys
 
     def _show(self, value: Value, found: list[Value]) -> None:
         old = self._days_published.get(value.key)

@@ -33,6 +33,8 @@ class ShownWindows(NamedTuple):
     changed: list[Value]
     """Values that differ from those published before."""
     revisions: list[Revision]
+    gone: list[str]
+    """Keys of values of members that are none any more."""
 
 
 class MarketWindows:
@@ -66,7 +68,7 @@ class MarketWindows:
         """Show every window at the present ``as_of``."""
         values = self._values(changed)
         if values is self._compared:
-            return ShownWindows(values, [], [])
+            return ShownWindows(values, [], [], [])
         self._compared = values
         return self._compare(values)
 
@@ -219,8 +221,10 @@ class MarketWindows:
             if old is None or differs(old, value):
                 changed.append(value)
             self._published[field] = value
+        gone: list[str] = []
         if self._redefined:
             shown = {value.field for value in values}
+            gone = [each.key for at, each in self._published.items() if at not in shown]
             self._published = {at: each for at, each in self._published.items() if at in shown}
             self._redefined = False
-        return ShownWindows(values, changed, revisions)
+        return ShownWindows(values, changed, revisions, gone)

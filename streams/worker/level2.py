@@ -232,6 +232,7 @@ class MarketsRunner:
         records = [
             *journal.journal_records(publication, topics.journal),
             *journal.value_records(publication, topics.values),
+            *_tombstones(publication, topics.values),
         ]
         found = shift_records(publication, topics.shifts)
         await asyncio.gather(self._acknowledged(records), self._acknowledged(found, partition=0))
@@ -304,6 +305,12 @@ class MarketsRunner:
         if batch.tombstones:
             topic = self._parts.settings.topics.partials
             outbox.put_all(topic, partition, ((key, None) for key in batch.tombstones))
+
+
+def _tombstones(publication: Publication, topic: str) -> Iterable[journal.Record]:
+    headers = journal.version_headers(publication.fence)
+    for key in publication.gone:
+        yield journal.Record(topic, key.encode(), None, headers, publication.market)
 
 
 @asynccontextmanager

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from streams.flow.history_book import HistoryBook, Seed
 from streams.flow.market import MarketCompile
+from streams.flow.merged import PANES_KEPT_MS
 from streams.index import label_sums
 from streams.index.definition_mistakes import definition_mistakes
 from streams.index.definitions import Definitions, MemberDefinition, definitions_of
@@ -143,7 +144,7 @@ def sums_of(market: MarketCompile) -> dict:
     panes = [
         minute + at
         for minute in minutes
-        if ledger.keeps_panes(minute) and minute >= ledger._panes_limit_ms
+        if ledger.keeps_panes(minute) and minute >= ledger.horizon_ms - PANES_KEPT_MS
         for at in range(0, MINUTE_MS, ledger.pane_ms)
     ]
     return {

@@ -7,7 +7,7 @@ import pytest
 
 from streams.flow import market as market_module
 from streams.index.definitions import Definitions, MemberDefinition, definitions_of, market_with
-from streams.index.panes import DAY_MS, HOUR_MS, day_name
+from streams.index.panes import DAY_MS, HOUR_MS, MINUTE_MS, day_name
 from tests.property.test_redefined_market import ONE, PK, START_MS, define
 from tests.support.flow_harness import ORDERS, Flow, order
 
@@ -80,21 +80,24 @@ def test_ended_days_are_revised_in_slices_once_each_whoever_dies(killed, monkeyp
     days = [each for each in told(flow, first) if each[0].startswith("20")]
     of_gnomes = sorted(each for each in days if each[1] == "gnomes")
     assert of_gnomes == [(name(at), "gnomes", "definition", None, 1) for at in (0, 2, 3, 4, 5)]
-    of_other = sorted(each for each in days if each[1] == "other")
-    assert of_other == [(name(at), "other", "definition", 1, 0) for at in (0, 2, 3, 4, 5)]
-    assert {each[1] for each in days} == {"gnomes", "other"}
+    assert {each[1] for each in days} == {"gnomes"}
+    gone = [key for publication in flow.history[first:] for key in publication.gone]
+    assert sorted(key for key in gone if "|orders|" in key) == [
+        f"PK|orders|category|other|day|{name(at)}" for at in (0, 2, 3, 4, 5)
+    ]
     flow.start_compile(0)
     assert flow.compiles[0].markets["PK"]._days_redefined == [], "the records say what was said"
 
 
 def test_windows_are_revised_at_once_by_definition_and_no_other_value_changes():
     flow = running()
+    pass_time(flow, 50 * MINUTE_MS)
     before = {value.field: value for value in flow.published["PK"].values}
     define(flow, document(gnomes=M(labels=("garden gnomes",))), 1)
     first = len(flow.history)
     flow.compiles[0].follow()
     flow.step(0)
-    assert ("24h", "other", "definition", 1, 0) in told(flow, first)
+    assert ("1h", "other", "definition", 1, 0) in told(flow, first)
     publication = flow.published["PK"]
     assert publication.fence.definitions == publication.fence_record.definitions == 1
     moved = {value.member for value in publication.changed}
@@ -113,7 +116,7 @@ def test_slots_that_were_read_anew_are_written_some_at_a_time(monkeypatch):
     define(flow, document(gnomes=M(labels=("garden gnomes",))), 1)
     compiled.follow()
     waiting = len(compiled.markets["PK"].ledger._to_write)
-    assert waiting > 3
+    assert waiting == 3
     written = [len(compiled.table_batch().writes) for _ in range(waiting + 2)]
     assert written == [1] * waiting + [0, 0]
 
@@ -154,3 +157,23 @@ def test_a_new_owner_that_has_not_heard_of_the_definitions_publishes_nothing_and
     flow.start_compile(0)
     pass_time(flow)
     assert flow.published["PK"].fence.definitions == 3
+
+
+def test_values_of_a_member_that_is_gone_are_dropped_and_those_of_a_renamed_one_follow_it():
+    flow = running(2)
+    pass_time(flow, DAY_MS)
+    own = definitions_of(PK)
+    renamed = {"letters" if name == "books" else name: each for name, each in own.category.items()}
+    renamed["letters"] = M(formerly=("books",))
+    define(flow, msgspec.structs.replace(own, category=renamed), 1)
+    first = len(flow.history)
+    flow.compiles[0].follow()
+    flow.step(0)
+    (publication,) = flow.history[first:]
+    of_books = {key for key in publication.gone if key.startswith("PK|orders|category|books|")}
+    names = [day_name((START_MS + at * DAY_MS) // DAY_MS) for at in (0, 1)]
+    assert of_books >= {f"PK|orders|category|books|{each}" for each in ("1m", "24h")}
+    assert of_books >= {f"PK|orders|category|books|day|{each}" for each in names}
+    assert not any("|computing|" in key or "|all|" in key for key in publication.gone)
+    days = {(each.value.day, each.value.member) for each in publication.revisions if each.value.day}
+    assert days == set(), "it is called otherwise, and nothing else has changed"
