@@ -216,7 +216,10 @@ class PartitionCompile:
 
     def _compiled(self, market: Market, progress: MarketProgress | None = None) -> MarketCompile:
         history = None if self._history is None else self._history.markets[market.code]
-        return MarketCompile(market, self.methodology, self._sps, history, progress)
+        definitions = (
+            None if self._history is None else self._history.definitions.markets[market.code]
+        )
+        return MarketCompile(market, self.methodology, self._sps, history, progress, definitions)
 
     # -- table -----------------------------------------------------------------------------------
 

@@ -76,6 +76,9 @@ class Ledger:
         self._labels = MergedLabels(self.merged, self.members, self._pane_ms)
         self._of_others: set[SlotId] = set()
         """Restored slots whose rows were made by other definitions: ``project_anew``."""
+        self.rows_before: dict[SlotId, tuple[int, list[int | str]]] = {}
+        """Of hours and days that were read anew: their former definitions and row, until it is said what
+        that changed (``redefined_slots``)."""
         self._to_write: list[SlotId] = []
         """Slots that were read anew, and whose records are still by other definitions."""
         self._open_panes: dict[int, dict[SourcePartition, OpenRow]] = {}
@@ -317,6 +320,8 @@ class Ledger:
         self.merged[slot_id] = restored
         if others:
             self._of_others.add(slot_id)
+            if kind != MINUTE:
+                self.rows_before[slot_id] = record.definitions, record.row
 
     def project_anew(self) -> None:
         """Read restored slots that other definitions made anew."""
@@ -332,9 +337,20 @@ class Ledger:
         """
         for slot_id in self._to_write[-most:]:
             merged = self.merged.get(slot_id)
-            if merged is not None:
+            if merged is not None and slot_id not in self.rows_before:
                 merged.written = False
         del self._to_write[-most:]
+
+    def write_acknowledged(self, slots: Iterable[SlotId]) -> None:
+        """Have the table hold slots as they are read now: what that changed is acknowledged."""
+        for slot_id in slots:
+            if self.rows_before.pop(slot_id, None) is not None and slot_id in self.merged:
+                self.merged[slot_id].written = False
+
+    def start_ms(self, slot_id: SlotId) -> int:
+        """Return the instant (ms) at which a slot begins."""
+        kind, start = slot_id
+        return self.local_days.start_ms(start) if kind == DAY_KIND else start
 
     def take_over(self, old: Ledger, *, applied: int) -> None:
         """Restore the merged slots of a ledger by other definitions, as from its table records.
@@ -346,6 +362,8 @@ class Ledger:
             record = merged.record(max(merged.applied, applied), old.definitions)
             self.restore(slot_id, record)
             self.merged[slot_id].written = merged.written
+        # What was not said of earlier definitions is said with these.
+        self.rows_before |= old.rows_before
 
     def take_over_open(self, old: Ledger) -> None:
         """Apply the open rows of a ledger by other definitions again, and what it has still to give."""
@@ -518,6 +536,11 @@ class Ledger:
         merged = {start for kind, start in self.merged if kind == QUARTER}
         return merged | {start - start % QUARTER_MS for start in self._open_panes}
 
+    def open_slots(self) -> set[SlotId]:
+        """Return the hours and days that have rows not merged yet."""
+        hours = {(HOUR, start - start % HOUR_MS) for start in self._open_panes}
+        return hours | {(DAY_KIND, day) for day in self._open_days}
+
     def open_days(self) -> set[int]:
         """Numbers of the days that have rows not merged yet."""
         return set(self._open_days)
@@ -544,6 +567,7 @@ class Ledger:
         gone = [slot_id for slot_id in self.merged if slot_id[1] < limits[slot_id[0]]]
         for slot_id in gone:
             del self.merged[slot_id]
+            self.rows_before.pop(slot_id, None)
             yield slot_id
         # Open rows of source partitions that have not closed a dropped slot go with it: alone they
         # would read as its value.

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from streams.flow.changed_slots import ChangedSlots
 from streams.flow.chunk import SourcePartition
+from streams.flow.definitions_book import MarketDefinitions
 from streams.flow.fence_record import FenceRecord
 from streams.flow.history_book import MarketHistory
 from streams.flow.inherited import Inheriting
@@ -30,10 +31,12 @@ from streams.flow.market_suspicions import MarketSuspicions
 from streams.flow.market_windows import MarketWindows
 from streams.flow.merged import DAY_KIND, HOUR, MINUTES_KEPT_MS, SlotId
 from streams.flow.publication import Closing, Publication
+from streams.flow.redefined_slots import RedefinedSlots
 from streams.flow.shift_watch import FoundShift
 from streams.flow.state import LIVE, NEVER_MS, SlotKey
 from streams.flow.vintages import LearntVintage
 from streams.flow.wire import MarkRecord
+from streams.index.definitions import METHODOLOGY_VERSION, market_with
 from streams.index.history_records import ClockReset
 from streams.index.methodology import Market, Methodology
 from streams.index.panes import HOUR_MS, MINUTE_MS
@@ -47,6 +50,8 @@ cost as much as all folding at 1,000 events a second."""
 
 DAYS_REDEFINED_MAX = 8
 """Ended days that a step shows by other definitions: a few milliseconds each in a wide market."""
+SLOTS_REDEFINED_MAX = 12
+"""Final hours and days that a step looks at since other definitions read them."""
 
 
 class MarketCompile:
@@ -59,10 +64,12 @@ class MarketCompile:
         sps: Mapping[str, Sequence[SourcePartition]],
         history: MarketHistory | None = None,
         progress: MarketProgress | None = None,
+        definitions: MarketDefinitions | None = None,
     ) -> None:
         """``history``: seeds and factors of the market; whoever reads the topic goes on adding.
 
-        ``progress``: that of the market by other definitions, to go on from.
+        ``progress``: that of the market by other definitions, to go on from. ``definitions``: what the
+        market has in their topic.
         """
         self.ledger = Ledger(market, methodology)
         self.progress = (
@@ -94,6 +101,17 @@ class MarketCompile:
         self.closings = MarketClosings(
             self.progress, self.ledger, self.windows, self.days, self.shoppers
         )
+        declared, held = methodology.markets[market.code], definitions
+
+        def market_of(version: int) -> Market | None:
+            if version == METHODOLOGY_VERSION:
+                return declared
+            document = None if held is None else held.documents.get(version)
+            return None if document is None else market_with(declared, document, version)
+
+        self._was_by_others = progress is not None
+        """Whether what was published last was by other definitions."""
+        self.redefined = RedefinedSlots(self.ledger, market_of)
         self.revised_after_final = 0
         self._must_publish = False
         self._reset: ClockReset | None = None
@@ -141,6 +159,7 @@ class MarketCompile:
         """Take over how far an earlier owner, or an older edition, published."""
         self.progress.take_fence(fence)
         if fence.edition == self.progress.methodology.edition:
+            self._was_by_others |= fence.definitions != self.ledger.definitions
             for topic, first_ms in fence.first.items():
                 self.ledger.note_first(topic, first_ms)
 
@@ -167,12 +186,19 @@ class MarketCompile:
                 self._slots_to_close.add((kind, start))
         self.ledger.recover_first()
         self._days_redefined = self.days.of_other_definitions()
+        self.redefined.begin(self._is_final)
+
+    def _is_final(self, slot_id: SlotId) -> bool:
+        kind, start = slot_id
+        return start < (self.progress.days_until if kind == DAY_KIND else self.progress.hours_until)
 
     def replayed(self) -> None:
         """Make everything due once: nobody else keeps this market's values alive."""
         self._days_to_show |= self.ledger.open_days() - set(self._days_redefined)
         self._must_publish = True
         self.inheriting.begin()
+        if self._was_by_others:
+            self.redefined.add_open(self._is_final)
 
     @property
     def declared_reset(self) -> ClockReset | None:
@@ -209,7 +235,7 @@ class MarketCompile:
         """
         final = self.progress.final_ms != NEVER_MS
         return (final and (self.shifts.behind or self.expectation.behind)) or bool(
-            self.progress.joined and self._days_redefined
+            self.progress.joined and (self._days_redefined or self.redefined.waiting)
         )
 
     def fold_closed(self, sp: SourcePartition, mark: MarkRecord) -> None:
@@ -307,6 +333,7 @@ class MarketCompile:
             self.ledger.drain(),
             days_due=frozenset([*self._days_to_show, *self._days_redefined[-DAYS_REDEFINED_MAX:]]),
             closings_due=frozenset(self._slots_to_close),
+            redefined=self.redefined.take(SLOTS_REDEFINED_MAX),
         )
         del self._days_redefined[-DAYS_REDEFINED_MAX:]
         self._days_to_show.clear()

@@ -2,4 +2,4 @@
 
 WORKERS_APPLY_DEFINITIONS = False
 """Whether workers compile their markets by the documents that they follow. Until they do, a command
-that says `applied` would not be true: `ecindex definitions` is no command."""
+that says so would not be true: there is none."""

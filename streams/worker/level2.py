@@ -83,8 +83,8 @@ class MarketsRunner:
         self._touched = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._revised_after_final = 0
-        self._troubles_told: dict[str, int] = {}
-        """By market: version of definitions that was told not to be applicable."""
+        self._logged_troubles: dict[str, int] = {}
+        """By market: version of definitions that cannot be applied, once that was logged."""
         self._skipped = dict.fromkeys(SKIPPED, 0)
 
     def start(self, on_done: Callable[[asyncio.Task[None]], None]) -> None:
@@ -160,8 +160,8 @@ class MarketsRunner:
                 took_ms=monotonic_ms() - began_ms,
             )
         for code, trouble in self.compiled.unapplied.items():
-            if self._troubles_told.get(code) != trouble.version:
-                self._troubles_told[code] = trouble.version
+            if self._logged_troubles.get(code) != trouble.version:
+                self._logged_troubles[code] = trouble.version
                 _log.error(
                     "definitions_not_applied",
                     market=code,

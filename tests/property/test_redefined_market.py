@@ -50,6 +50,7 @@ def history() -> HistoryBook:
 def define(flow: Flow, document: Definitions, version: int) -> None:
     held = flow.book.definitions.markets["PK"]
     held.document, held.version = document, version
+    held.documents[version] = document
 
 
 def begun(document: Definitions | None = None, version: int = 0) -> Flow:

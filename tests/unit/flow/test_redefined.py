@@ -6,12 +6,19 @@ import msgspec
 import pytest
 
 from streams.flow import market as market_module
+from streams.index import label_sums
 from streams.index.definitions import Definitions, MemberDefinition, definitions_of, market_with
 from streams.index.panes import DAY_MS, HOUR_MS, MINUTE_MS, day_name
 from tests.property.test_redefined_market import ONE, PK, START_MS, define
 from tests.support.flow_harness import ORDERS, Flow, order
 
 M = MemberDefinition
+
+
+@pytest.fixture(autouse=True)
+def _whole(monkeypatch):
+    """What was cut from an hour a day ago is `other` by any later definitions."""
+    monkeypatch.setattr(label_sums, "LABEL_EVENTS_MIN", 0)
 
 
 def document(**members) -> Definitions:
@@ -115,10 +122,11 @@ def test_slots_that_were_read_anew_are_written_some_at_a_time(monkeypatch):
     compiled.table_batch()
     define(flow, document(gnomes=M(labels=("garden gnomes",))), 1)
     compiled.follow()
-    waiting = len(compiled.markets["PK"].ledger._to_write)
-    assert waiting == 3
-    written = [len(compiled.table_batch().writes) for _ in range(waiting + 2)]
-    assert written == [1] * waiting + [0, 0]
+    ledger = compiled.markets["PK"].ledger
+    anew = [slot for slot in ledger._to_write if slot not in ledger.rows_before]
+    written = [len(compiled.table_batch().writes) for _ in ledger._to_write]
+    assert (len(anew), sum(written), max(written)) == (len(set(anew)), len(anew), 1)
+    assert ledger.rows_before, "final slots are written when it is said what changed in them"
 
 
 def test_a_document_that_cannot_be_applied_changes_nothing_and_says_why(monkeypatch):
@@ -177,3 +185,58 @@ def test_values_of_a_member_that_is_gone_are_dropped_and_those_of_a_renamed_one_
     assert not any("|computing|" in key or "|all|" in key for key in publication.gone)
     days = {(each.value.day, each.value.member) for each in publication.revisions if each.value.day}
     assert days == set(), "it is called otherwise, and nothing else has changed"
+
+
+def closed(flow: Flow, first: int) -> list[tuple[str, int, int, int | None]]:
+    """Kind, start, revision and orders of gnomes in the closings."""
+    found = []
+    for publication in flow.history[first:]:
+        for each in publication.closings:
+            orders = [v for v in each.values if (v.index, v.dimension) == ("orders", "category")]
+            of_gnomes = [v.value for v in orders if v.member == "gnomes"]
+            found.append((each.kind, each.start_ms, each.values[0].revision, *of_gnomes))
+    return found
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_final_hours_that_a_definition_changes_are_closed_again_newest_first_and_no_others(
+    killed, monkeypatch
+):
+    monkeypatch.setattr(market_module, "SLOTS_REDEFINED_MAX", 2)
+    flow = running(5)
+    pass_time(flow, 3 * HOUR_MS)
+    define(flow, document(gnomes=M(labels=("garden gnomes",))), 1)
+    first = len(flow.history)
+    flow.compiles[0].follow()
+    flow.step(0)
+    hour = START_MS - HOUR_MS
+    assert closed(flow, first) == [
+        ("hour", hour + 3 * DAY_MS, 1, 1), ("hour", hour + 4 * DAY_MS, 1, 1),
+    ]  # fmt: skip
+    if killed:
+        flow.start_compile(0)
+    while flow.compiles[0].behind:
+        flow.step(0)
+    pass_time(flow, 5_000)
+    again = [each[1] for each in closed(flow, first)]
+    wanted = [hour + at * DAY_MS for at in (0, 2, 3, 4)]
+    assert sorted(set(again)) == wanted, "nothing has changed in the second day's"
+    # Of the last ones, the new owner finds a record that is as it was: it says that one again.
+    assert len(again) == len(wanted) + killed
+    assert flow.compiles[0].markets["PK"].revised_after_final == 0
+    pass_time(flow, 5_000)
+    assert flow.compiles[0].markets["PK"].ledger.rows_before == {}
+
+
+def test_a_slot_of_definitions_that_nobody_knows_any_more_is_closed_again(monkeypatch):
+    flow = running(1)
+    pass_time(flow, 3 * HOUR_MS)
+    define(flow, document(), 1)
+    flow.compiles[0].follow()
+    pass_time(flow, 5_000)
+    del flow.book.definitions.markets["PK"].documents[1]
+    define(flow, document(new=M()), 2)
+    first = len(flow.history)
+    flow.compiles[0].follow()
+    flow.step(0)
+    assert [each[:2] for each in closed(flow, first)] == [("hour", START_MS - HOUR_MS)]
