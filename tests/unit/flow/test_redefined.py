@@ -240,3 +240,24 @@ def test_a_slot_of_definitions_that_nobody_knows_any_more_is_closed_again(monkey
     flow.compiles[0].follow()
     flow.step(0)
     assert [each[:2] for each in closed(flow, first)] == [("hour", START_MS - HOUR_MS)]
+
+
+def test_what_waits_for_the_next_step_and_the_next_batch_waits_still():
+    flow = running(2)
+    flow.now_ms += DAY_MS
+    (sp,) = flow.sps[ORDERS]
+    event = order("next", flow.now_ms - 1_000, lines=[("books", 1, 100)])
+    flow.produce(sp, event, flow.now_ms)
+    flow.fold(sp)
+    flow.send_partials(sp)
+    flow.flush(sp)
+    flow.apply(0)
+    old = flow.compiles[0].markets["PK"]
+    garbage = set(old.ledger.garbage)
+    assert garbage
+    define(flow, document(new=M()), 1)
+    flow.compiles[0].follow()
+    changed = flow.compiles[0].markets["PK"].ledger.drain()
+    assert changed == old.ledger.drain()
+    assert changed.panes or changed.days
+    assert set(flow.compiles[0].table_batch().tombstones) == garbage
