@@ -261,3 +261,23 @@ def test_what_waits_for_the_next_step_and_the_next_batch_waits_still():
     assert changed == old.ledger.drain()
     assert changed.panes or changed.days
     assert set(flow.compiles[0].table_batch().tombstones) == garbage
+
+
+def test_who_bought_is_no_matter_of_definitions():
+    flow = Flow(ONE, 1, 1, follows_definitions=True)
+    for at in range(3):
+        flow.now_ms = START_MS + at * DAY_MS
+        event = order(f"e{at}", flow.now_ms - 1_000, shopper_id=f"s{at}")
+        flow.produce(flow.sps[ORDERS][0], event, flow.now_ms)
+        flow.run()
+    pass_time(flow)
+    before = dict(flow.compiles[0].markets["PK"].shoppers._days)
+    assert len(before) == 2
+    first = len(flow.history)
+    define(flow, document(new=M()), 1)
+    flow.compiles[0].follow()
+    flow.step(0)
+    assert flow.compiles[0].markets["PK"].shoppers._days == before
+    (publication,) = flow.history[first:]
+    again = [value for value in publication.days if value.index.startswith("shoppers")]
+    assert again == []
