@@ -333,7 +333,7 @@ class MarketCompile:
             self.ledger.drain(),
             days_due=frozenset([*self._days_to_show, *self._days_redefined[-DAYS_REDEFINED_MAX:]]),
             closings_due=frozenset(self._slots_to_close),
-            redefined=self.redefined.take(SLOTS_REDEFINED_MAX),
+            redefined=self.redefined.take_changed(SLOTS_REDEFINED_MAX),
         )
         del self._days_redefined[-DAYS_REDEFINED_MAX:]
         self._days_to_show.clear()

@@ -29,7 +29,7 @@ class RedefinedSlots:
         self._market_of = market_of
         self._layouts: dict[int, Layout | None] = {}
         self._waiting: list[SlotId] = []
-        self._looked_at: list[SlotId] = []
+        self._judged: list[SlotId] = []
 
     @property
     def waiting(self) -> bool:
@@ -48,12 +48,12 @@ class RedefinedSlots:
         found = self._ledger.open_slots() | set(self._waiting)
         self._waiting = sorted(filter(is_final, found), key=self._ledger.start_ms)
 
-    def take(self, most: int) -> frozenset[SlotId]:
+    def take_changed(self, most: int) -> frozenset[SlotId]:
         """Look at the next slots; return those to be closed again. All before are acknowledged."""
-        self._ledger.write_acknowledged(self._looked_at)
-        self._looked_at = self._waiting[-most:]
+        self._ledger.write_acknowledged(self._judged)
+        self._judged = self._waiting[-most:]
         del self._waiting[-most:]
-        return frozenset(each for each in self._looked_at if self._differs(each))
+        return frozenset(each for each in self._judged if self._differs(each))
 
     def _differs(self, slot_id: SlotId) -> bool:
         kind, _ = slot_id

@@ -73,11 +73,16 @@ class Stepped:
         self.markets = compiled.markets
         self.behind = self.detecting = False
         self.lost = None
+        self.outdated = False
+        self.unapplied = {}
         self.catching_up = compiled.catching_up
         self.steps = 0
         self.stepped = asyncio.Event()
 
     def replayed(self) -> None: ...
+
+    def follow(self) -> bool:
+        return False
 
     def step(self, _now_ms: int) -> list[object]:
         self.steps += 1
