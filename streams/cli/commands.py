@@ -24,6 +24,7 @@ from streams.cli import (
     shift_commands,
     topic_commands,
 )
+from streams.index.definitions_switch import WORKERS_APPLY_DEFINITIONS
 
 # A pretty traceback suits the author of a script. What a bug prints here goes into a log.
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -55,9 +56,6 @@ GROUPS = {
     "bench": bench_commands.bench_app,
 }
 
-WORKERS_APPLY_DEFINITIONS = False
-"""Whether workers compile their markets by the documents that they follow. Until they do, a command
-that says `applied` would not be true: the group is no command."""
 if WORKERS_APPLY_DEFINITIONS:
     GROUPS["definitions"] = definitions_commands.definitions_app
 

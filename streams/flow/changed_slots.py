@@ -20,6 +20,9 @@ class ChangedSlots:
     closings_due: frozenset[SlotId] = frozenset()
     """Final hours and days that an earlier owner may have changed without closing them again."""
 
+    redefined: frozenset[SlotId] = frozenset()
+    """Final hours and days that other definitions have changed: to be closed again."""
+
     def before(self, end_ms: int) -> bool:
         """Whether a pane changed that starts before ``end_ms``."""
         return any(pane < end_ms for pane in self.panes)

@@ -17,6 +17,7 @@ from streams.flow.chain import NEW_EDITION, RecoveryError
 from streams.flow.chunk import Chunk, SourcePartition
 from streams.flow.day_buyers import decode_day_buyers, encode_day_buyers
 from streams.flow.daybook import decode_shown, encode_shown
+from streams.flow.definitions_book import DefinitionsTrouble
 from streams.flow.fence_record import FenceRecord, decode_fence_record, encode_fence_record
 from streams.flow.held_labels import (
     IN_RECORD_BYTES_MAX,
@@ -28,6 +29,7 @@ from streams.flow.held_labels import (
 from streams.flow.history_book import HistoryBook
 from streams.flow.incarnation import base_of, begin_of_next_log
 from streams.flow.market import MarketCompile
+from streams.flow.market_progress import MarketProgress
 from streams.flow.market_shifts import decode_shifts
 from streams.flow.merged import (
     DAY_KIND,
@@ -55,8 +57,9 @@ from streams.flow.wire import (
     parsed_key,
     partition_of,
 )
+from streams.index.definitions import market_with
 from streams.index.formats import RAISE_EDITION, OlderFormatError
-from streams.index.methodology import Methodology
+from streams.index.methodology import Market, Methodology
 
 FENCE_KIND = "f"
 VINTAGE_KIND = "e"
@@ -68,6 +71,8 @@ _WRITERS_MAX = 100_000
 """Writers remembered while a table without records is read; more only weaken a warning."""
 _LAST_MARKS_MAX = 100
 """A mark that knows less than the one before is rare (a halt, a zombie, a clock that was set right)."""
+WRITTEN_ANEW_MAX = 200
+"""Slots of a market that are written in a batch since other definitions read them: about 20 ms."""
 LIVE_WITHIN_MS = 15_000
 """A source partition that keeps up is read to its end within this time; marks come each second."""
 
@@ -102,9 +107,11 @@ class PartitionCompile:
         history: HistoryBook | None = None,
         *,
         topic_id: str = "",
+        follows_definitions: bool = False,
     ) -> None:
         """``history``: what ``ecindex.history`` holds; its reader goes on applying to it.
 
+        ``follows_definitions``: whether markets are compiled by the documents in it (``follow``).
         ``topic_id``: which incarnation of ``ecindex.partials`` this reads; empty: not known.
         """
         self.partition = partition
@@ -128,13 +135,16 @@ class PartitionCompile:
         self._last_marks: dict[SourcePartition, deque[tuple[int, MarkRecord]]] = {}
         """Marks of each source partition that no later one knows as much as, with their offsets. The
         first that a reset leaves is the best of all that it leaves, whenever the reset is heard of."""
-        self.markets = {
-            code: MarketCompile(
-                market, methodology, self._sps, None if history is None else history.markets[code]
-            )
-            for code, market in methodology.markets.items()
-            if partition_of(code, partitions) == partition
-        }
+        self._history = history
+        self._follows_definitions = follows_definitions and history is not None
+        self.unapplied: dict[str, DefinitionsTrouble] = {}
+        """By market: why it is not compiled by the definitions in force."""
+        self.markets: dict[str, MarketCompile] = {}
+        for code in methodology.markets:
+            if partition_of(code, partitions) == partition:
+                self.markets[code] = self._defined(code) or self._compiled(
+                    methodology.markets[code]
+                )
         self._resets_found = {code: market.declared_reset for code, market in self.markets.items()}
         """Resets that were declared before this began to read."""
         self._foreign_records = 0
@@ -142,6 +152,74 @@ class PartitionCompile:
         self._parts: dict[str, set[str]] = {}
         """Of each merged slot that had parts: keys that the records in ``_table_keys`` name."""
         self._written = 0
+
+    # -- definitions -----------------------------------------------------------------------------
+
+    def follow(self) -> bool:
+        """Compile each market by the definitions in force; return whether any was compiled anew.
+
+        Call it only when all publications of the last step are acknowledged. A market whose document
+        cannot be applied goes on as it is: ``unapplied`` says why.
+        """
+        behind = self.behind_definitions
+        found = {
+            code: new
+            for code, market in self.markets.items()
+            if code not in behind and (new := self._defined(code, market)) is not None
+        }
+        for code, new in found.items():
+            new.take_over(self.markets[code], self.through)
+        self.markets |= found
+        return bool(found)
+
+    @property
+    def behind_definitions(self) -> dict[str, int]:
+        """Markets that earlier owners published by definitions not heard of here -> their version.
+
+        Published now, their members would go back.
+        """
+        return {
+            code: market.progress.definitions_read
+            for code, market in self.markets.items()
+            if market.progress.definitions_read > market.progress.market.definitions
+        }
+
+    @property
+    def outdated(self) -> bool:
+        """Whether the table must be read again, by definitions that were not heard of when it was read.
+
+        What it holds of members that came with them was passed over.
+        """
+        if not self._follows_definitions or self._history is None:
+            return False
+        held = self._history.definitions.markets
+        return any(
+            held[code].version >= version for code, version in self.behind_definitions.items()
+        )
+
+    def _defined(self, code: str, old: MarketCompile | None = None) -> MarketCompile | None:
+        """Return a market by the definitions in force; None: it is by them, or cannot be."""
+        if not self._follows_definitions or self._history is None:
+            return None
+        held = self._history.definitions.markets[code]
+        version = 0 if old is None else old.progress.market.definitions
+        refused = self.unapplied.get(code)
+        if held.document is None or held.version in (version, refused and refused.version):
+            return None
+        self.unapplied.pop(code, None)
+        try:
+            market = market_with(self.methodology.markets[code], held.document, held.version)
+            return self._compiled(market, None if old is None else old.progress)
+        except (ValueError, LookupError) as error:
+            self.unapplied[code] = DefinitionsTrouble(held.version, str(error))
+            return None
+
+    def _compiled(self, market: Market, progress: MarketProgress | None = None) -> MarketCompile:
+        history = None if self._history is None else self._history.markets[market.code]
+        definitions = (
+            None if self._history is None else self._history.definitions.markets[market.code]
+        )
+        return MarketCompile(market, self.methodology, self._sps, history, progress, definitions)
 
     # -- table -----------------------------------------------------------------------------------
 
@@ -237,6 +315,7 @@ class PartitionCompile:
         if self.lost is not None:
             return batch
         for code, market in self.markets.items():
+            market.ledger.write_anew(WRITTEN_ANEW_MAX)
             changed = [each for each in market.ledger.merged.items() if not each[1].written]
             # Minutes first: what an hour contains, they do. Other definitions make it of them.
             changed.sort(key=lambda each: each[0][0] != MINUTE)
@@ -472,6 +551,7 @@ class PartitionCompile:
         found = (
             market.step(self._marks_of(code, market), self.through, now_ms)
             for code, market in self.markets.items()
+            if code not in self.behind_definitions
         )
         return [
             replace(

@@ -7,7 +7,8 @@ when the day ended: kill -9 between the event and its publication loses nothing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import msgspec
@@ -17,6 +18,7 @@ from streams.index.indices import CATEGORY, METHOD, Entry
 from streams.index.kept_members import called_now, carried, scope_of_text, text_of
 from streams.index.learning import WHOLE, Scope
 from streams.index.ledgers import book_entries
+from streams.index.methodology import OTHER
 from streams.index.partials import DAY_TOTALS, Layout, Row, from_wire, to_wire
 
 SHOWN_DAYS_KEPT = 120
@@ -61,6 +63,8 @@ class Shown:
     row: Row
     revisions: dict[Name, int] = field(default_factory=dict)
     definitions: int = 0
+    gone: frozenset[Name] = frozenset()
+    """Values of members that were shown with it and are none any more."""
 
     @property
     def rank(self) -> tuple[int, int]:
@@ -103,16 +107,35 @@ def shown_of(record: ShownRecord, layout: Layout) -> Shown:
     stretches, renamed = day_stretches(layout), layout.market.renamed
     kept = {scope_of_text(name): sparse for name, sparse in record.row.items()}
     row = [0] * layout.day_width
-    for now, scope in carried(list(kept), stretches, renamed).items():
+    found = carried(list(kept), stretches, renamed)
+    for now, scope in found.items():
         span = stretches[now]
         row[span] = from_wire(kept[scope], span.stop - span.start)
+    gone = {scope: kept[scope] for scope in kept.keys() - {s for n, s in found.items() if n == s}}
     revisions: dict[Name, int] = {}
     for name, revised in record.revisions.items():
         index, _, text = name.partition(":")
         own = scope_of_text(text)
         own = called_now(own, stretches, renamed) or own
         revisions[f"{index}:{text_of(own)}"] = revised
-    return Shown(record.applied, row, revisions, record.definitions)
+    return Shown(record.applied, row, revisions, record.definitions, _names(gone, layout))
+
+
+def _names(members: Mapping[Scope, list[int | str]], layout: Layout) -> frozenset[Name]:
+    """Return the values that a day shows of members that the layout does not have."""
+    if not members:
+        return frozenset()
+    of = {
+        dimension: (*(member for own, member in members if own == dimension), OTHER)
+        for dimension in (CATEGORY, METHOD)
+    }
+    before = Layout(replace(layout.market, categories=of[CATEGORY], methods=of[METHOD]))
+    stretches, row = day_stretches(before), [0] * before.day_width
+    for scope, sparse in members.items():
+        span = stretches[scope]
+        row[span] = from_wire(sparse, span.stop - span.start)
+    entries = book_entries(before, row)
+    return frozenset(name_of(each) for each in entries if (each.dimension, each.member) in members)
 
 
 class DayBook:
@@ -132,6 +155,12 @@ class DayBook:
         known = self.days.get(day)
         if known is None or record.rank > known.rank:
             self.days[day] = shown_of(record, self.layout)
+
+    def take_over(self, old: DayBook) -> None:
+        """Restore the days of a book by other definitions, as from its table records."""
+        for day, shown in old.days.items():
+            self.restore(day, decode_shown(encode_shown(shown.record(old.layout))))
+        self._expired += old._expired
 
     def newly_ended(self, today: int, days: set[int], first_open: int) -> set[int]:
         """Return the ended days that were not shown yet; empty when ``today`` was asked for before.
@@ -154,6 +183,17 @@ class DayBook:
         shown = self.days.get(day)
         return 0 if shown is None else shown.revisions.get(name, 0)
 
+    def gone(self, day: int, names: Collection[Name]) -> list[Name]:
+        """Return the values that a day was shown with and has not any more, by other definitions.
+
+        ``names``: those that it has.
+        """
+        shown = self.days.get(day)
+        if shown is None or shown.definitions == self.layout.market.definitions:
+            return []
+        had = {name_of(entry) for entry in book_entries(self.layout, shown.row)} | shown.gone
+        return sorted(had.difference(names))
+
     def was(self, day: int, name: Name) -> Entry | None:
         """Return a value as it was shown; None where it was not."""
         if self._entries is None or self._entries[0] != day:
@@ -164,14 +204,14 @@ class DayBook:
     def show(self, day: int, row: Row, revised: list[Name], applied: int) -> Shown | None:
         """Note how an ended day is shown from now on; return what to store, None if nothing is new."""
         known = self.days.get(day)
-        if known is not None and known.row == row:
-            known.definitions = self.layout.market.definitions
+        definitions = self.layout.market.definitions
+        if known is not None and (known.row, known.definitions) == (row, definitions):
             return None
         revisions = {} if known is None else dict(known.revisions)
         for name in revised:
             revisions[name] = revisions.get(name, 0) + 1
         self._entries = None
-        self.days[day] = Shown(applied, row[:], revisions, self.layout.market.definitions)
+        self.days[day] = Shown(applied, row[:], revisions, definitions)
         return self.days[day]
 
     def expire(self, first_open: int) -> None:

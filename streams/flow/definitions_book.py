@@ -27,6 +27,8 @@ KEPT_MS = 400 * DAY_MS
 CHANGES_MAX = 1_000
 """Changes of a market that are remembered."""
 TROUBLES_MAX = 100
+DOCUMENTS_MAX = 16
+"""Versions of a market whose documents are kept: values of the past may still be by them."""
 
 
 class DefinitionsChange(NamedTuple):
@@ -55,6 +57,8 @@ class MarketDefinitions:
 
     version: int = METHODOLOGY_VERSION
     document: Definitions | None = None
+    documents: dict[int, Definitions] = field(default_factory=dict)
+    """By version, the latest."""
     applied: deque[DefinitionsChange] = field(default_factory=lambda: deque(maxlen=CHANGES_MAX))
     """In order, the one in force last."""
     lost: deque[DefinitionsChange] = field(default_factory=lambda: deque(maxlen=CHANGES_MAX))
@@ -68,6 +72,9 @@ class MarketDefinitions:
             self.lost.append(change)
             return False
         self.version, self.document = change.version, record.document
+        self.documents[change.version] = record.document
+        if len(self.documents) > DOCUMENTS_MAX:
+            del self.documents[min(self.documents)]
         self.applied.append(change)
         self.troubles.clear()
         return True

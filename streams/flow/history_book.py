@@ -89,7 +89,7 @@ class HistoryBook:
     def __init__(self, markets: Iterable[str]) -> None:
         self.answers = AnswerBook(markets := list(markets))
         self.definitions = DefinitionsBook(markets)
-        """What ``ecindex.definitions`` holds. No market is compiled by it yet."""
+        """What ``ecindex.definitions`` holds; markets are compiled by it once the switch is on."""
         self.markets = {code: MarketHistory(answers=self.answers.markets[code]) for code in markets}
         self.accepted: dict[tuple[str, str], AcceptedChange] = {}
         """Changes of inputs' logs that the operator accepted, by (topic, change)."""

@@ -7,7 +7,7 @@ stay valid.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from streams.flow.changed_slots import ChangedSlots
 from streams.flow.chunk import SourcePartition
@@ -76,6 +76,11 @@ class Ledger:
         self._labels = MergedLabels(self.merged, self.members, self._pane_ms)
         self._of_others: set[SlotId] = set()
         """Restored slots whose rows were made by other definitions: ``project_anew``."""
+        self.rows_before: dict[SlotId, tuple[int, list[int | str]]] = {}
+        """Of hours and days that were read anew: their former definitions and row, until it is said what
+        that changed (``redefined_slots``)."""
+        self._to_write: list[SlotId] = []
+        """Slots that were read anew, and whose records are still by other definitions."""
         self._open_panes: dict[int, dict[SourcePartition, OpenRow]] = {}
         self._open_days: dict[int, dict[SourcePartition, OpenRow]] = {}
         self._by_sp: dict[SourcePartition, set[SlotKey]] = {}
@@ -315,11 +320,85 @@ class Ledger:
         self.merged[slot_id] = restored
         if others:
             self._of_others.add(slot_id)
+            if kind != MINUTE:
+                self.rows_before[slot_id] = record.definitions, record.row
 
     def project_anew(self) -> None:
         """Read restored slots that other definitions made anew."""
         self._labels.project_anew(self._of_others)
+        self._to_write = sorted(self._of_others, key=lambda slot: (slot[0] == MINUTE, slot[1]))
         self._of_others.clear()
+
+    def write_anew(self, most: int) -> None:
+        """Have the table hold some of the slots that were read anew as they are read now.
+
+        Not all at once: there are thousands. Until then their records are as they were, which whoever
+        restores them reads anew again.
+        """
+        for slot_id in self._to_write[-most:]:
+            merged = self.merged.get(slot_id)
+            if merged is not None and slot_id not in self.rows_before:
+                merged.written = False
+        del self._to_write[-most:]
+
+    def write_acknowledged(self, slots: Iterable[SlotId]) -> None:
+        """Have the table hold slots as they are read now: what that changed is acknowledged."""
+        for slot_id in slots:
+            if self.rows_before.pop(slot_id, None) is not None and slot_id in self.merged:
+                self.merged[slot_id].written = False
+
+    def start_ms(self, slot_id: SlotId) -> int:
+        """Return the instant (ms) at which a slot begins."""
+        kind, start = slot_id
+        return self.local_days.start_ms(start) if kind == DAY_KIND else start
+
+    def take_over(self, old: Ledger, *, applied: int) -> None:
+        """Restore the merged slots of a ledger by other definitions, as from its table records.
+
+        ``applied``: partials offset that it includes.
+        """
+        self.first_ms |= old.first_ms
+        for slot_id, merged in old.merged.items():
+            record = merged.record(max(merged.applied, applied), old.definitions)
+            self.restore(slot_id, record)
+            self.merged[slot_id].written = merged.written
+        # What was not said of earlier definitions is said with these.
+        self.rows_before |= old.rows_before
+
+    def take_over_open(self, old: Ledger) -> None:
+        """Apply the open rows of a ledger by other definitions again, and what it has still to give."""
+        self.expired_rows += old.expired_rows
+        self.garbage |= old.garbage
+        for book, slots, read in (
+            (LIVE, old._open_panes, self.members.live),
+            (DAY, old._open_days, self.members.day),
+        ):
+            for start, rows in slots.items():
+                for sp, each in rows.items():
+                    self._apply_again(SlotKey(self._code, book, start), sp, each, read)
+        self._changed_panes |= old._changed_panes
+        self._changed_days |= old._changed_days
+
+    def _apply_again(
+        self, slot: SlotKey, sp: SourcePartition, known: OpenRow, read: Callable[[PackedRow], Row]
+    ) -> None:
+        labels, first, *others = decode_row(known.labels), *known.keys
+        self.apply_row(
+            slot,
+            sp,
+            known.through,
+            read(labels),
+            known.sketch,
+            first,
+            offset=known.offset,
+            labels=labels,
+            news=False,
+        )
+        rows = (self._open_panes if slot.book == LIVE else self._open_days).get(slot.slot, {})
+        if sp in rows:
+            rows[sp].keys.update(others)
+        else:
+            self.garbage.update(dict.fromkeys(others))
 
     def _slot(self, slot_id: SlotId) -> Merged:
         merged = self.merged.get(slot_id)
@@ -457,6 +536,11 @@ class Ledger:
         merged = {start for kind, start in self.merged if kind == QUARTER}
         return merged | {start - start % QUARTER_MS for start in self._open_panes}
 
+    def open_slots(self) -> set[SlotId]:
+        """Return the hours and days that have rows not merged yet."""
+        hours = {(HOUR, start - start % HOUR_MS) for start in self._open_panes}
+        return hours | {(DAY_KIND, day) for day in self._open_days}
+
     def open_days(self) -> set[int]:
         """Numbers of the days that have rows not merged yet."""
         return set(self._open_days)
@@ -483,6 +567,7 @@ class Ledger:
         gone = [slot_id for slot_id in self.merged if slot_id[1] < limits[slot_id[0]]]
         for slot_id in gone:
             del self.merged[slot_id]
+            self.rows_before.pop(slot_id, None)
             yield slot_id
         # Open rows of source partitions that have not closed a dropped slot go with it: alone they
         # would read as its value.

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from streams.flow.changed_slots import ChangedSlots
 from streams.flow.chunk import SourcePartition
+from streams.flow.definitions_book import MarketDefinitions
 from streams.flow.fence_record import FenceRecord
 from streams.flow.history_book import MarketHistory
 from streams.flow.inherited import Inheriting
@@ -30,10 +31,12 @@ from streams.flow.market_suspicions import MarketSuspicions
 from streams.flow.market_windows import MarketWindows
 from streams.flow.merged import DAY_KIND, HOUR, MINUTES_KEPT_MS, SlotId
 from streams.flow.publication import Closing, Publication
+from streams.flow.redefined_slots import RedefinedSlots
 from streams.flow.shift_watch import FoundShift
 from streams.flow.state import LIVE, NEVER_MS, SlotKey
 from streams.flow.vintages import LearntVintage
 from streams.flow.wire import MarkRecord
+from streams.index.definitions import METHODOLOGY_VERSION, market_with
 from streams.index.history_records import ClockReset
 from streams.index.methodology import Market, Methodology
 from streams.index.panes import HOUR_MS, MINUTE_MS
@@ -45,6 +48,11 @@ IDLE_MS = 5_000
 import ended). They wait because rows of days come each second, and a publication for them alone
 cost as much as all folding at 1,000 events a second."""
 
+DAYS_REDEFINED_MAX = 8
+"""Ended days that a step shows by other definitions: a few milliseconds each in a wide market."""
+SLOTS_REDEFINED_MAX = 12
+"""Final hours and days that a step looks at since other definitions read them."""
+
 
 class MarketCompile:
     """One market of a partials partition."""
@@ -55,10 +63,20 @@ class MarketCompile:
         methodology: Methodology,
         sps: Mapping[str, Sequence[SourcePartition]],
         history: MarketHistory | None = None,
+        progress: MarketProgress | None = None,
+        definitions: MarketDefinitions | None = None,
     ) -> None:
-        """``history``: seeds and factors of the market; whoever reads the topic goes on adding."""
+        """``history``: seeds and factors of the market; whoever reads the topic goes on adding.
+
+        ``progress``: that of the market by other definitions, to go on from. ``definitions``: what the
+        market has in their topic.
+        """
         self.ledger = Ledger(market, methodology)
-        self.progress = MarketProgress(market, methodology, sps, self.ledger)
+        self.progress = (
+            MarketProgress(market, methodology, sps, self.ledger)
+            if progress is None
+            else progress.under(market, self.ledger)
+        )
         self._history = MarketHistory() if history is None else history
         self.expectation = MarketExpectation(market, self.ledger, self._history)
         shares = market_shares(
@@ -83,6 +101,17 @@ class MarketCompile:
         self.closings = MarketClosings(
             self.progress, self.ledger, self.windows, self.days, self.shoppers
         )
+        declared, held = methodology.markets[market.code], definitions
+
+        def market_of(version: int) -> Market | None:
+            if version == METHODOLOGY_VERSION:
+                return declared
+            document = None if held is None else held.documents.get(version)
+            return None if document is None else market_with(declared, document, version)
+
+        self._was_by_others = progress is not None
+        """Whether what was published last was by other definitions."""
+        self.redefined = RedefinedSlots(self.ledger, market_of)
         self.revised_after_final = 0
         self._must_publish = False
         self._reset: ClockReset | None = None
@@ -94,8 +123,35 @@ class MarketCompile:
         self._expired: list[SlotId] = []
         self._days_to_show: set[int] = set()
         """Days to publish although none of their rows changed since the takeover."""
+        self._days_redefined: list[int] = []
+        """Ended days that were shown last by other definitions, the newest last. Their records say which
+        these are, so a new owner goes on where this one ends."""
         self._slots_to_close: set[SlotId] = set()
         """Final hours and days that an earlier owner may have changed without closing them again."""
+
+    def take_over(self, old: MarketCompile, applied: int) -> None:
+        """Go on from the same market by other definitions, as a new owner does from its records.
+
+        ``applied``: the partials offset that it includes. Everything that it published is acknowledged.
+        """
+        self.ledger.take_over(old.ledger, applied=applied)
+        self.expectation.take_over(old.expectation)
+        self.shifts.take_over(old.shifts)
+        self.days.take_over(old.days)
+        self.recovered()
+        self.ledger.take_over_open(old.ledger)
+        # Beyond the records: what readers saw, and what waits for the journal and the table.
+        self.windows.take_over(old.windows)
+        self.shoppers.take_over(old.shoppers)
+        self.closings.take_over(old.closings)
+        self.revised_after_final = old.revised_after_final
+        self._reset, self._reset_shown = old._reset, old._reset_shown
+        self._journal_pending = old._journal_pending
+        self._journaled_at_ms, self._published_at_ms = old._journaled_at_ms, old._published_at_ms
+        self._expired = old._expired + self._expired
+        self._days_to_show |= old._days_to_show
+        self._slots_to_close |= old._slots_to_close
+        self.replayed()
 
     # -- recovery --------------------------------------------------------------------------------
 
@@ -103,6 +159,7 @@ class MarketCompile:
         """Take over how far an earlier owner, or an older edition, published."""
         self.progress.take_fence(fence)
         if fence.edition == self.progress.methodology.edition:
+            self._was_by_others |= fence.definitions != self.ledger.definitions
             for topic, first_ms in fence.first.items():
                 self.ledger.note_first(topic, first_ms)
 
@@ -128,12 +185,20 @@ class MarketCompile:
             if start < until:
                 self._slots_to_close.add((kind, start))
         self.ledger.recover_first()
+        self._days_redefined = self.days.of_other_definitions()
+        self.redefined.begin(self._is_final)
+
+    def _is_final(self, slot_id: SlotId) -> bool:
+        kind, start = slot_id
+        return start < (self.progress.days_until if kind == DAY_KIND else self.progress.hours_until)
 
     def replayed(self) -> None:
         """Make everything due once: nobody else keeps this market's values alive."""
-        self._days_to_show |= self.ledger.open_days()
+        self._days_to_show |= self.ledger.open_days() - set(self._days_redefined)
         self._must_publish = True
         self.inheriting.begin()
+        if self._was_by_others:
+            self.redefined.add_open(self._is_final)
 
     @property
     def declared_reset(self) -> ClockReset | None:
@@ -169,7 +234,9 @@ class MarketCompile:
         After a reset nothing is final until the marks say what: detectors and vintages wait.
         """
         final = self.progress.final_ms != NEVER_MS
-        return final and (self.shifts.behind or self.expectation.behind)
+        return (final and (self.shifts.behind or self.expectation.behind)) or bool(
+            self.progress.joined and (self._days_redefined or self.redefined.waiting)
+        )
 
     def fold_closed(self, sp: SourcePartition, mark: MarkRecord) -> None:
         """Fold the rows of slots that this source partition's watermark has closed."""
@@ -209,6 +276,8 @@ class MarketCompile:
         self._expire(read_ms)
         windows = self.windows.step(changed)
         day_values = [*days.values, *buyers.values, *_of_days(closed.closings)]
+        for key in (*windows.gone, *days.gone):
+            self._journal_pending.pop(key, None)
         journal = self._journal([*windows.changed, *day_values], now_ms)
         progress = self.progress
         self._reset_shown = True
@@ -231,6 +300,7 @@ class MarketCompile:
             days=day_values,
             revisions=[*days.revisions, *buyers.revisions, *windows.revisions],
             closings=closed.closings,
+            gone=[*windows.gone, *days.gone],
             journal_changed=journal,
             vintages=vintages,
             shifts=shifts,
@@ -261,9 +331,11 @@ class MarketCompile:
         """Return what this step has to process; the next one starts from nothing."""
         changed = replace(
             self.ledger.drain(),
-            days_due=frozenset(self._days_to_show),
+            days_due=frozenset([*self._days_to_show, *self._days_redefined[-DAYS_REDEFINED_MAX:]]),
             closings_due=frozenset(self._slots_to_close),
+            redefined=self.redefined.take_changed(SLOTS_REDEFINED_MAX),
         )
+        del self._days_redefined[-DAYS_REDEFINED_MAX:]
         self._days_to_show.clear()
         self._slots_to_close.clear()
         return changed

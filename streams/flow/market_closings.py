@@ -51,6 +51,10 @@ class MarketClosings:
         self._shoppers = shoppers
         self._final_revisions: dict[SlotId, int] = {}
 
+    def take_over(self, old: MarketClosings) -> None:
+        """Go on from the same market by other definitions."""
+        self._final_revisions = old._final_revisions
+
     def forget(self, slot_id: SlotId) -> None:
         """Forget the revisions of a slot that retention dropped."""
         self._final_revisions.pop(slot_id, None)
@@ -61,9 +65,11 @@ class MarketClosings:
         So the journal's last record of a slot is right.
         """
         revised = self._changed_after_final(changed)
+        for slot_id in changed.redefined - revised:
+            self._final_revisions[slot_id] = self._final_revisions.get(slot_id, 0) + 1
         closings = [
             self._hour_closing(start) if kind == HOUR else self._day_closing(start)
-            for kind, start in sorted(revised | changed.closings_due)
+            for kind, start in sorted(revised | changed.closings_due | changed.redefined)
         ]
         hours_until, days_until = self._progress.hours_until, self._progress.days_until
         hours_limit, days_limit = self._progress.hours_limit(), self._progress.days_limit()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 import msgspec
@@ -46,6 +47,8 @@ class ShownDays(NamedTuple):
     ended: list[ShownDay]
     """Ended days whose row is to be stored with the values."""
     revisions: list[Revision]
+    gone: list[str]
+    """Keys of values that other definitions have left without a member, or without an event."""
 
 
 class MarketDays:
@@ -73,9 +76,21 @@ class MarketDays:
         """Restore from the table how a day was shown."""
         self._book.restore(day, record)
 
+    def take_over(self, old: MarketDays) -> None:
+        """Go on from the same market by other definitions: with its ended days, and what was shown."""
+        self._book.take_over(old._book)
+        self._days_published, self._known = old._days_published, old._known
+
     def expire(self) -> None:
         """Forget days that were closed long ago."""
         self._book.expire(self._progress.days_until)
+
+    def of_other_definitions(self) -> list[int]:
+        """Ended days that were shown last by other definitions, the newest last."""
+        definitions = self._ledger.definitions
+        return sorted(
+            day for day, shown in self._book.days.items() if shown.definitions != definitions
+        )
 
     def take_expired(self) -> list[int]:
         """Days forgotten since the last call."""
@@ -89,6 +104,7 @@ class MarketDays:
         revisions: list[Revision] = []
         levels: dict[int, _Ended] = {}
         stored: list[ShownDay] = []
+        gone: list[str] = []
         today = self._ledger.local_days.day_of(self._ended_ms())
         ended = self._book.newly_ended(today, self._ledger.days(), self._progress.days_until)
         for day in sorted(changed.days | changed.days_due | ended | self._newly_known()):
@@ -111,6 +127,7 @@ class MarketDays:
                     names.append(LEVEL_NAME)
                     cause = revised[_NET][1]
                 levels[day] = _Ended(row, row if known is None else known.row, cause)
+                gone += self._gone(day, names_shown)
                 shown = self._book.show(day, row, names, applied)
                 stored += [] if shown is None else [ShownDay(day, shown, self._ledger.layout)]
         if self._level.published:
@@ -120,7 +137,7 @@ class MarketDays:
                     levels[day] = _Ended(row, row, None)
             self._show_levels(levels, rebased, revisions, found)
         self._forget_old_days()
-        return ShownDays(found, stored, revisions)
+        return ShownDays(found, stored, revisions, gone)
 
     def _ended_ms(self) -> int:
         """Return the instant (ms) before which days have ended: all sources are known up to it.
@@ -140,6 +157,17 @@ class MarketDays:
         if known <= before:
             return set()
         return {day for day in self._ledger.days() if day >= self._progress.days_until}
+
+    def _gone(self, day: int, names: Collection[str]) -> list[str]:
+        """Return the keys of the values that an ended day has not any more; ``names``: those it has."""
+        code, date = self._progress.market.code, day_name(day)
+        keys = [
+            f"{code}|{name.replace(':', '|')}|{DAY_WINDOW}|{date}"
+            for name in self._book.gone(day, names)
+        ]
+        for key in keys:
+            self._days_published.pop(key, None)
+        return keys
 
     def _show(self, value: Value, found: list[Value]) -> None:
         old = self._days_published.get(value.key)

@@ -22,7 +22,13 @@ from streams.flow.expectation_spans import ExpectationSpans
 from streams.flow.history_book import MarketHistory, Seed
 from streams.flow.ledger import Ledger
 from streams.flow.market_shifts import EarlyDay
-from streams.flow.vintages import HeldVintage, VintageRecord, held_of
+from streams.flow.vintages import (
+    HeldVintage,
+    VintageRecord,
+    decode_vintage,
+    encode_vintage,
+    held_of,
+)
 from streams.index.demand import SCALE
 from streams.index.expectation import MIN_DAYS, fit
 from streams.index.hours import DRIFT_LEAD_DAYS, Calendar, calendar_of, local_hours
@@ -106,6 +112,12 @@ class MarketExpectation:
         known = self.held.get(record.day)
         if known is None or record.rank > known.rank:
             self._hold(held_of(record, self.table, self._market.renamed))
+
+    def take_over(self, old: MarketExpectation) -> None:
+        """Restore the vintages of an expectation by other definitions, as from its table records."""
+        for held in old.held.values():
+            self.restore(decode_vintage(encode_vintage(held.record(old.table))))
+        self._expired += old._expired
 
     def take_history(self) -> bool:
         """Return whether seeds, factors or answers changed since the last call; if so, read all anew."""

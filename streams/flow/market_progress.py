@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 
 from streams.flow.chunk import SourcePartition
 from streams.flow.fence_record import FenceRecord
@@ -56,6 +57,9 @@ class MarketProgress:
         self.floor_applied = -1
         """Partials offset that the last publication contains, by this owner or an earlier one."""
         self.journaled_ms = NEVER_MS
+        self.definitions_read = market.definitions
+        """Highest version of definitions that a publication of the market was made by. A new owner that
+        has not heard of it yet publishes nothing."""
         self.level: LevelRecord | None = None
         """The base that the levels of days are measured against."""
         self._level_of = (-1, -1)
@@ -92,6 +96,7 @@ class MarketProgress:
             self._reach_headline_ms = max(fence.reached_ms, self._reach_headline_ms)
             return
         self._published |= fence.as_of.keys()
+        self.definitions_read = max(self.definitions_read, fence.definitions)
         for topic, as_of_ms in fence.as_of.items():
             self.as_of_ms[topic] = max(as_of_ms, self.as_of_ms.get(topic, NEVER_MS))
         self.headline_ms = max(self.headline_ms, fence.reached_ms)
@@ -108,6 +113,12 @@ class MarketProgress:
             self.days_until = fence.days_until
             self.journaled_ms = fence.journaled
             self.horizon_ms = fence.horizon
+
+    def under(self, market: Market, ledger: Ledger) -> MarketProgress:
+        """Return the same progress of the market by other definitions: they move none of it."""
+        found = copy(self)
+        vars(found).update(market=market, _ledger=ledger)
+        return found
 
     def raise_generation(self, generation: int) -> None:
         """Begin a generation: an operator has set ``as_of`` back, and the marks say how far it is.

@@ -220,18 +220,25 @@ class MarketShifts:
         if self._recorded or self._ended:
             return None
         self._recorded = True
-        return encode_shifts(
-            ShiftsRecord(
-                self.watch.record(),
-                self.kept,
-                self._days_until,
-                incidents=self.incidents.kept,
-                pages=self.pages.log,
-                generation=self._generation,
-                teaching_ms=self._teaching_ms,
-                definitions=self._definitions,
-            )
+        return encode_shifts(self._record())
+
+    def _record(self) -> ShiftsRecord:
+        return ShiftsRecord(
+            self.watch.record(),
+            self.kept,
+            self._days_until,
+            incidents=self.incidents.kept,
+            pages=self.pages.log,
+            generation=self._generation,
+            teaching_ms=self._teaching_ms,
+            definitions=self._definitions,
         )
+
+    def take_over(self, old: MarketShifts) -> None:
+        """Restore the detectors of the same market by other definitions, as from their table record."""
+        self.restore(decode_shifts(encode_shifts(old._record())))
+        self._ended = old._ended + self._ended
+        self._recorded = self._recorded and old._recorded
 
     def restore(self, record: ShiftsRecord) -> None:
         """Continue from a record, unless its rank is no larger than that of the present state."""

@@ -57,6 +57,11 @@ class MarketShoppers:
         if known is None or record.applied > known.applied:
             self._days[day] = record
 
+    def take_over(self, old: MarketShoppers) -> None:
+        """Go on from the same market by other definitions: who bought is a matter of none."""
+        self._days, self._expired = old._days, old._expired
+        self._shown, self._until_ms = old._shown, old._until_ms
+
     # -- windows ---------------------------------------------------------------------------------
 
     def span(self, window: str) -> Span:

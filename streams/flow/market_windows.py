@@ -17,7 +17,8 @@ from streams.flow.merged import MINUTES_KEPT_MS, PANES_KEPT_MS
 from streams.flow.publication import Revision
 from streams.flow.state import NEVER_MS
 from streams.index.changes import AGO_DAYS, HOURS, change_entries, hours_before
-from streams.index.indices import ORDERS_BASIS, SHOPPER_WINDOWS, Entry, live_entries
+from streams.index.indices import MARKET, ORDERS_BASIS, SHOPPER_WINDOWS, Entry, live_entries
+from streams.index.ledgers import DEFINITION
 from streams.index.measured import ValueExpectation, demand_entries, window_expectations
 from streams.index.panes import HOUR_MS, MINUTE_MS, rfc3339
 from streams.index.partials import Row
@@ -32,6 +33,8 @@ class ShownWindows(NamedTuple):
     changed: list[Value]
     """Values that differ from those published before."""
     revisions: list[Revision]
+    gone: list[str]
+    """Keys of values of members that are none any more."""
 
 
 class MarketWindows:
@@ -49,17 +52,23 @@ class MarketWindows:
         self._expectation = expectation
         self._shoppers = shoppers
         self._published: dict[str, Value] = {}
+        self._redefined = False
+        """Whether what was published last was by other definitions."""
         self._all: list[Value] = []
         self._all_made_of: tuple[object, ...] = ()
         self._compared: list[Value] | None = None
         self._minute_values: dict[str, list[Value]] = {}
         self._minutes_made_of: dict[str, tuple[object, ...]] = {}
 
+    def take_over(self, old: MarketWindows) -> None:
+        """Go on from the same market by other definitions: what they change is revised by them."""
+        self._published, self._redefined = old._published, True
+
     def step(self, changed: ChangedSlots) -> ShownWindows:
         """Show every window at the present ``as_of``."""
         values = self._values(changed)
         if values is self._compared:
-            return ShownWindows(values, [], [])
+            return ShownWindows(values, [], [], [])
         self._compared = values
         return self._compare(values)
 
@@ -204,11 +213,18 @@ class MarketWindows:
                 value = msgspec.structs.replace(computed, revision=revision)
                 values[position] = value
                 if not same:
+                    # Definitions move no total. Of a member nobody can tell what else has moved it.
+                    redefined = self._redefined and value.dimension != MARKET
                     counted = (old.observed, old.n) != (value.observed, value.n)
-                    revisions.append(
-                        Revision(value, old.value, "late" if counted else "definition")
-                    )
+                    late = counted and not redefined
+                    revisions.append(Revision(value, old.value, "late" if late else DEFINITION))
             if old is None or differs(old, value):
                 changed.append(value)
             self._published[field] = value
-        return ShownWindows(values, changed, revisions)
+        gone: list[str] = []
+        if self._redefined:
+            shown = {value.field for value in values}
+            gone = [each.key for at, each in self._published.items() if at not in shown]
+            self._published = {at: each for at, each in self._published.items() if at in shown}
+            self._redefined = False
+        return ShownWindows(values, changed, revisions, gone)

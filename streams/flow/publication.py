@@ -81,6 +81,8 @@ class Publication:
     days: list[Value]
     revisions: list[Revision] = field(default_factory=list)
     closings: list[Closing] = field(default_factory=list)
+    gone: list[str] = field(default_factory=list)
+    """Keys of values that are no more since definitions changed; ``ecindex.values`` drops them."""
     journal_changed: list[Value] | None = None
     """None: no journal record is due at this step."""
     sources: dict[str, int] = field(default_factory=dict)

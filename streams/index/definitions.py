@@ -121,10 +121,13 @@ def _members(market: Market, dimension: str, aliases: Mapping[str, str]) -> Memb
     }
 
 
-def market_with(market: Market, definitions: Definitions) -> Market:
-    """Return the market by these definitions, which are valid (``definition_mistakes``).
+def market_with(
+    market: Market, definitions: Definitions, version: int = METHODOLOGY_VERSION
+) -> Market:
+    """Return the methodology's market by these definitions, which are valid (``definition_mistakes``).
 
     Events of the calendar follow a member to its new id. One of a member that is no more is left out.
+    What methodology.toml fixes of watched series stays (``places``, ``declared``).
     """
     by_dimension = dict(definitions.by_dimension())
     readings = {name: _LabelReading(members) for name, members in by_dimension.items()}
@@ -147,6 +150,13 @@ def market_with(market: Market, definitions: Definitions) -> Market:
         parents=_given(by_dimension, "parent"),
         names=_given(by_dimension, "name"),
         events=tuple(_followed(market.events, by_dimension)),
+        definitions=version,
+        renamed={
+            (dimension, former): member
+            for dimension, members in by_dimension.items()
+            for member, each in members.items()
+            for former in each.formerly
+        },
     )
 
 

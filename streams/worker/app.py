@@ -24,6 +24,7 @@ from streams.flow.history_book import HistoryBook
 from streams.flow.incarnation import in_log, through_in_log
 from streams.flow.own_records import OwnRecordError
 from streams.flow.topic_progress import asked_within_ms
+from streams.index.definitions_switch import WORKERS_APPLY_DEFINITIONS
 from streams.index.methodology import Methodology
 from streams.publish.http import MetricsServer, PartitionState, Released
 from streams.publish.metrics import Metrics
@@ -53,6 +54,8 @@ from streams.worker.topic_keeper import TopicKeeper
 from streams.worker.topic_needs import TopicNeeds, watched_topics
 from streams.worker.topic_watch import EVERY_S, TopicWatch
 
+DEFINITIONS_WITHIN_S = 5.0
+"""Longest wait for the definitions before a worker joins."""
 HEARTBEAT_S = 1.0
 
 _log = structlog.get_logger(__name__)
@@ -208,7 +211,7 @@ class IndexWorker:
             lambda: self.app.may_publish,
             lambda: self.app.ask_anew(rejoin=True),
         )
-        return Worker(self.app, self.outbox, self._drain, self._started, self.membership.join)
+        return Worker(self.app, self.outbox, self._drain, self._started, self._may_join)
 
     def _faust_app(self) -> ChunkApp:
         kafka, topics = self.settings.kafka, self.settings.topics
@@ -422,6 +425,7 @@ class IndexWorker:
             nonce,
             self._history.book,
             topic_id=self._keeper.topic_id(sp.topic),
+            follows_definitions=WORKERS_APPLY_DEFINITIONS,
         )
         self._merged.rebuild(sp.partition, compiled.recover)
         self._markets[sp.partition] = MarketsRunner(
@@ -475,6 +479,13 @@ class IndexWorker:
             (OpenTransactions(self.settings.kafka, self.app.intake).run(), "transactions"),
         ):
             self._own_task(work, name)
+
+    async def _may_join(self) -> None:
+        if WORKERS_APPLY_DEFINITIONS:
+            # What a table holds of members is read by the definitions that it was written by. A market
+            # that is assigned before they are known is read twice.
+            await self._history.read_within(DEFINITIONS_WITHIN_S)
+        await self.membership.join()
 
     def _own_task(self, work: Coroutine[Any, Any, Any], name: str) -> None:
         task = asyncio.get_running_loop().create_task(work, name=name)

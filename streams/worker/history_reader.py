@@ -54,6 +54,7 @@ class HistoryReader:
         self.book = book
         self.ready = False
         """True once everything is applied that the topics held when this process began to read."""
+        self._was_read = asyncio.Event()
         self._settings = settings
         self._topic_id = topic_id
         self._ask_id = ask_id
@@ -64,6 +65,14 @@ class HistoryReader:
     def _topics(self) -> tuple[str, str, str]:
         topics = self._settings.topics
         return topics.history, topics.answers, topics.definitions
+
+    async def read_within(self, seconds: float) -> None:
+        """Return once the topics were read, or that time is over."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._was_read.wait()
+        except TimeoutError:
+            _log.warning("history_unread", topics=self._topics, waited_s=seconds)
 
     async def run(self) -> None:
         """Read until cancelled; after an error, from the beginning again."""
@@ -123,6 +132,7 @@ class HistoryReader:
         if book is not self.book:
             self.book.replace_by(book)
         self.ready = True
+        self._was_read.set()
         return self.book
 
     async def _read(self) -> None:

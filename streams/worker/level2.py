@@ -83,6 +83,8 @@ class MarketsRunner:
         self._touched = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._revised_after_final = 0
+        self._logged_troubles: dict[str, int] = {}
+        """By market: version of definitions that cannot be applied, once that was logged."""
         self._skipped = dict.fromkeys(SKIPPED, 0)
 
     def start(self, on_done: Callable[[asyncio.Task[None]], None]) -> None:
@@ -131,12 +133,42 @@ class MarketsRunner:
                     self._replayed = True
                     self._judge_table()
                 continue
+            if self.compiled.outdated:
+                # Nothing was published. The next runner reads the table by what is known now.
+                _log.warning("definitions_were_behind", partition=self.sp.partition)
+                self._parts.read_again()
+                return
+            self._follow_definitions()
             self._touched.clear()
             if await self._step():
                 await self._apart(apart_ms)
                 apart_ms = CATCHING_UP_EVERY_MS
             wait_s = REPLAYED_STEP_S if self.compiled.behind else STEP_IDLE_S
             await set_within(self._touched, wait_s)
+
+    def _follow_definitions(self) -> None:
+        """Compile markets by the definitions in force: here, all that was published is acknowledged."""
+        began_ms = monotonic_ms()
+        if self.compiled.follow():
+            _log.info(
+                "definitions_applied",
+                partition=self.sp.partition,
+                versions={
+                    code: market.progress.market.definitions
+                    for code, market in self.compiled.markets.items()
+                },
+                took_ms=monotonic_ms() - began_ms,
+            )
+        for code, trouble in self.compiled.unapplied.items():
+            if self._logged_troubles.get(code) != trouble.version:
+                self._logged_troubles[code] = trouble.version
+                _log.error(
+                    "definitions_not_applied",
+                    market=code,
+                    version=trouble.version,
+                    reason=trouble.reason,
+                    action=f"run `ecindex definitions undo {code}`, or apply others",
+                )
 
     def _judge_table(self) -> None:
         """Tell that the table lost its records, if a second reading of it says so too.
@@ -200,6 +232,7 @@ class MarketsRunner:
         records = [
             *journal.journal_records(publication, topics.journal),
             *journal.value_records(publication, topics.values),
+            *_tombstones(publication, topics.values),
         ]
         found = shift_records(publication, topics.shifts)
         await asyncio.gather(self._acknowledged(records), self._acknowledged(found, partition=0))
@@ -272,6 +305,12 @@ class MarketsRunner:
         if batch.tombstones:
             topic = self._parts.settings.topics.partials
             outbox.put_all(topic, partition, ((key, None) for key in batch.tombstones))
+
+
+def _tombstones(publication: Publication, topic: str) -> Iterable[journal.Record]:
+    headers = journal.version_headers(publication.fence)
+    for key in publication.gone:
+        yield journal.Record(topic, key.encode(), None, headers, publication.market)
 
 
 @asynccontextmanager

@@ -71,6 +71,8 @@ class Flow:
         methodology: Methodology = METHODOLOGY,
         partitions: int = 2,
         partials_partitions: int = 3,
+        *,
+        follows_definitions: bool = False,
     ) -> None:
         self.methodology = methodology
         self.partials_partitions = partials_partitions
@@ -87,6 +89,7 @@ class Flow:
         self.dead: list = []
         self.outcomes: dict[str, int] = defaultdict(int)
         self.now_ms = 0
+        self.follows_definitions = follows_definitions
         self._nonces = 0
         self.levels: dict[SourcePartition, SourceLevel] = {}
         self.compiles: dict[int, PartitionCompile] = {}
@@ -131,6 +134,7 @@ class Flow:
             self.sps,
             self.nonce(),
             self.book,
+            follows_definitions=self.follows_definitions,
         )
         compiled.recover(dict(self.tables[partition]))
         self.compiles[partition] = compiled

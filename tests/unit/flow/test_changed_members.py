@@ -244,6 +244,7 @@ def test_a_day_that_a_definition_leaves_as_it_was_is_of_that_definition():
     days = MarketDays(None, Ledger(changed(NEW), METHODOLOGY), None, None)
     days.restore(20_000, Shown(9, [0] * Layout(PK).day_width).record(Layout(PK)))
     row = [0] * Layout(changed(NEW)).day_width
-    assert days._book.show(20_000, row, [], 10) is None
+    assert days._book.show(20_000, row, [], 10).record(Layout(changed(NEW))).definitions == 1
+    assert days._book.show(20_000, row, [], 11) is None
     row[Layout(changed(NEW)).day_category.at("books")] = 1
     assert days._revised(20_000, row)["orders:category:books"] == (None, "late")

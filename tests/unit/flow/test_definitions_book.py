@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.flow.definitions_book import KEPT_MS, DefinitionsBook
+from streams.flow.definitions_book import DOCUMENTS_MAX, KEPT_MS, DefinitionsBook
 from streams.index.definition_records import (
     DefinitionsError,
     DefinitionsRecord,
@@ -51,6 +51,13 @@ def test_a_document_counts_if_it_builds_upon_the_version_in_force():
         (1, 0, "aisha"), (2, 1, "aisha"),
     ]  # fmt: skip
     assert (book.markets["BD"].version, book.take_refused()) == (3, [])
+
+
+def test_the_latest_documents_are_kept_by_version():
+    log = [record(f"m{base}", base=base) for base in range(DOCUMENTS_MAX + 3)]
+    found = book_of(log).markets["PK"].documents
+    assert list(found) == list(range(4, DOCUMENTS_MAX + 4))
+    assert found[4] == document("m3")
 
 
 def test_of_two_at_once_the_first_in_the_log_counts():

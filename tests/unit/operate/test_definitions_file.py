@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 import typer.testing
 
-from streams.cli.commands import GROUPS, WORKERS_APPLY_DEFINITIONS
+from streams.cli.commands import GROUPS
 from streams.cli.definitions_commands import definitions_app
 from streams.console.errors import OperationError
 from streams.index.definition_changes import LabelMove, MemberChange
 from streams.index.definitions import Definitions, MemberDefinition
+from streams.index.definitions_switch import WORKERS_APPLY_DEFINITIONS
 from streams.operate.defining import DefinitionsDiff, HistoryLine
 from streams.operate.definition_lines import diff_lines, history_lines
 from streams.operate.definitions_file import as_definitions_toml, read_definitions_file

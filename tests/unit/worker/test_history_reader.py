@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from streams.flow.history_book import HistoryBook
 from streams.settings import Settings
 from streams.worker.history_reader import HistoryReader
@@ -34,3 +36,14 @@ def test_topics_without_an_id_may_be_others():
     reading._book_for(ids)
     reading.ready = True
     assert reading._book_for(ids) is reading.book
+
+
+async def test_who_waits_for_the_topics_waits_until_they_were_read_or_the_time_is_over():
+    reading = reader()
+    await reading.read_within(0.01)
+    assert not reading.ready
+    waiting = asyncio.create_task(reading.read_within(60))
+    await asyncio.sleep(0)
+    reading._use(reading.book)
+    await asyncio.wait_for(waiting, 5)
+    assert reading.ready

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+from types import SimpleNamespace
 
 import pytest
 
@@ -17,6 +19,8 @@ from streams.flow.wire import (
     partition_of,
 )
 from streams.index.label_rows import PackedRow
+from streams.index.values import Fence
+from streams.publish import journal
 from streams.publish.metrics import Metrics
 from streams.settings import Settings
 from streams.worker import level2
@@ -73,11 +77,16 @@ class Stepped:
         self.markets = compiled.markets
         self.behind = self.detecting = False
         self.lost = None
+        self.outdated = False
+        self.unapplied = {}
         self.catching_up = compiled.catching_up
         self.steps = 0
         self.stepped = asyncio.Event()
 
     def replayed(self) -> None: ...
+
+    def follow(self) -> bool:
+        return False
 
     def step(self, _now_ms: int) -> list[object]:
         self.steps += 1
@@ -146,6 +155,31 @@ async def test_publications_wait_while_old_records_are_read_and_no_longer(paced)
     seen = stepped.steps
     await steps_reach(stepped, seen + 3)
     publishing.cancel()
+
+
+async def test_definitions_are_followed_between_steps_and_a_table_read_too_early_is_read_again(
+    paced, monkeypatch
+):
+    runner, stepped, read_to_its_end = paced
+    read_to_its_end(T0 - 1_000)
+    done, again = [], []
+    monkeypatch.setattr(stepped, "follow", lambda: done.append(f"follow {stepped.steps}") or False)
+    runner._parts = dataclasses.replace(runner._parts, read_again=lambda: again.append(1))
+
+    async def published(_publication):
+        done.append("begin")
+        await asyncio.sleep(0.01)
+        done.append("acknowledged")
+
+    monkeypatch.setattr(runner, "_publish", published)
+    publishing = asyncio.create_task(runner._publishing())
+    await steps_reach(stepped, 3)
+    assert done[:8] == [
+        "follow 0", "begin", "acknowledged", "follow 1", "begin", "acknowledged", "follow 2", "begin",
+    ]  # fmt: skip
+    stepped.outdated = True
+    await asyncio.wait_for(publishing, 5)
+    assert again == [1]
 
 
 @pytest.fixture
@@ -222,3 +256,16 @@ def test_a_table_that_seems_lost_is_read_again_before_it_is_told():
     assert judged(None) == (False, 1)
     assert judged("gone") == (False, 2)
     assert judged("gone") == (True, 2)
+
+
+def test_values_that_are_no_more_are_deleted_under_the_version_that_says_so():
+    gone = SimpleNamespace(
+        gone=["PK|orders|category|books|1m"], fence=Fence(1, 0, 3, 5, 6), market="PK"
+    )
+    (record,) = level2._tombstones(gone, "ecindex.values")
+    assert (record.topic, record.key, record.value) == (
+        "ecindex.values",
+        gone.gone[0].encode(),
+        None,
+    )
+    assert journal.version_of(record.headers) == gone.fence
