@@ -4,6 +4,9 @@ A few are looked at in each step, the newest first. A slot is closed again if a 
 differs from what its record held, or if a row of it is still open: nobody knows what that one was read
 as. Its record is written by the definitions of now only when the closing was acknowledged. So the
 records say where a new owner goes on.
+
+Hours of which nobody knows any more who bought are not closed again: a closing without shoppers would
+take the place of the one that has them.
 """
 
 from __future__ import annotations
@@ -53,7 +56,14 @@ class RedefinedSlots:
         self._ledger.write_acknowledged(self._judged)
         self._judged = self._waiting[-most:]
         del self._waiting[-most:]
-        return frozenset(each for each in self._judged if self._differs(each))
+        return frozenset(
+            each for each in self._judged if self._knows_shoppers(each) and self._differs(each)
+        )
+
+    def _knows_shoppers(self, slot_id: SlotId) -> bool:
+        kind, start = slot_id
+        ledger = self._ledger
+        return kind == DAY_KIND or start >= ledger.horizon_ms - ledger.quarters_kept_ms
 
     def _differs(self, slot_id: SlotId) -> bool:
         kind, _ = slot_id

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from streams.flow.history_book import HistoryBook, Seed
 from streams.flow.market import MarketCompile
 from streams.flow.merged import PANES_KEPT_MS
-from streams.index import label_sums
+from streams.index import summed_labels
 from streams.index.definition_mistakes import definition_mistakes
 from streams.index.definitions import Definitions, MemberDefinition, definitions_of
 from streams.index.history_records import SeededRow
@@ -192,7 +192,7 @@ def test_a_market_defined_anew_while_it_runs_is_as_taken_over_and_as_a_batch(see
     picks = random.Random(seed)
     document = edited(picks, definitions_of(PK))
     # What is cut from hours and days that are old is `other` by any later definitions.
-    with patch.object(label_sums, "LABEL_EVENTS_MIN", 0):
+    with patch.object(summed_labels, "LABEL_EVENTS_MIN", 0):
         running, taken, batch, plain = begun(), begun(), begun(document, 3), begun()
         flows = [running, taken, batch, plain]
         steps = picks.choice((3, 10))

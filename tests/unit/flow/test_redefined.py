@@ -6,7 +6,8 @@ import msgspec
 import pytest
 
 from streams.flow import market as market_module
-from streams.index import label_sums
+from streams.flow.redefined_slots import RedefinedSlots
+from streams.index import summed_labels
 from streams.index.definitions import Definitions, MemberDefinition, definitions_of, market_with
 from streams.index.panes import DAY_MS, HOUR_MS, MINUTE_MS, day_name
 from tests.property.test_redefined_market import ONE, PK, START_MS, define
@@ -18,7 +19,7 @@ M = MemberDefinition
 @pytest.fixture(autouse=True)
 def _whole(monkeypatch):
     """What was cut from an hour a day ago is `other` by any later definitions."""
-    monkeypatch.setattr(label_sums, "LABEL_EVENTS_MIN", 0)
+    monkeypatch.setattr(summed_labels, "LABEL_EVENTS_MIN", 0)
 
 
 def document(**members) -> Definitions:
@@ -203,6 +204,7 @@ def test_final_hours_that_a_definition_changes_are_closed_again_newest_first_and
     killed, monkeypatch
 ):
     monkeypatch.setattr(market_module, "SLOTS_REDEFINED_MAX", 2)
+    monkeypatch.setattr(RedefinedSlots, "_knows_shoppers", lambda *_: True)
     flow = running(5)
     pass_time(flow, 3 * HOUR_MS)
     define(flow, document(gnomes=M(labels=("garden gnomes",))), 1)
@@ -226,6 +228,18 @@ def test_final_hours_that_a_definition_changes_are_closed_again_newest_first_and
     assert flow.compiles[0].markets["PK"].revised_after_final == 0
     pass_time(flow, 5_000)
     assert flow.compiles[0].markets["PK"].ledger.rows_before == {}
+
+
+def test_an_hour_of_which_nobody_knows_who_bought_is_not_closed_again():
+    """Its closing would take the place of the one that has shoppers."""
+    flow = running(3)
+    pass_time(flow, 3 * HOUR_MS)
+    define(flow, document(gnomes=M(labels=("garden gnomes",))), 1)
+    first = len(flow.history)
+    flow.compiles[0].follow()
+    pass_time(flow, 5_000)
+    newest = START_MS - HOUR_MS + 2 * DAY_MS
+    assert [each[1] for each in closed(flow, first)] == [newest]
 
 
 def test_a_slot_of_definitions_that_nobody_knows_any_more_is_closed_again(monkeypatch):

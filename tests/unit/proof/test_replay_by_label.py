@@ -230,7 +230,7 @@ def test_what_other_definitions_counted_is_judged_by_those():
         for key, value in table.items()
         if key[:5] in (b"m|PK|", b"d|PK|")
     }
-    assert versions == {0, VERSION}
+    assert VERSION in versions <= {0, VERSION}
     report = audited(flow, defined())
     assert report.judged["merged"] > 10
     assert {each.stage for each in report.differences} <= {"values"}
