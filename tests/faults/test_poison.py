@@ -6,10 +6,12 @@ import json
 
 import pytest
 import pytest_asyncio
+from aiokafka import codec
 from support.kafka import read_all
 from support.rig import now_ms
 from support.shop import instant
 
+from streams.worker import unpacking
 from streams.worker.batches import TOO_LARGE
 
 pytestmark = [pytest.mark.stack, pytest.mark.asyncio(loop_scope="session")]
@@ -20,6 +22,14 @@ TEN_YEARS_MS = 10 * 365 * 86_400_000
 @pytest_asyncio.fixture(loop_scope="session", autouse=True)
 async def _whole(bench):
     await bench.whole()
+
+
+@pytest.fixture(autouse=True)
+def _unpacks_all(monkeypatch):
+    """A test before that made an application has changed aiokafka in this process for good."""
+    for module in (unpacking.compiled, unpacking.pure):
+        for name in ("gzip_decode", "lz4_decode", "zstd_decode"):
+            monkeypatch.setattr(module, name, getattr(codec, name))
 
 
 def good(**changes):
