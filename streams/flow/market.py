@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from streams.flow.changed_slots import ChangedSlots
 from streams.flow.chunk import SourcePartition
+from streams.flow.daybook import SHOWN_DAYS_KEPT
 from streams.flow.definitions_book import MarketDefinitions
 from streams.flow.fence_record import FenceRecord
 from streams.flow.history_book import MarketHistory
@@ -333,7 +334,9 @@ class MarketCompile:
             self.ledger.drain(),
             days_due=frozenset([*self._days_to_show, *self._days_redefined[-DAYS_REDEFINED_MAX:]]),
             closings_due=frozenset(self._slots_to_close),
-            redefined=self.redefined.take_changed(SLOTS_REDEFINED_MAX),
+            redefined=self.redefined.take_changed(
+                SLOTS_REDEFINED_MAX, self.progress.days_until - SHOWN_DAYS_KEPT
+            ),
         )
         del self._days_redefined[-DAYS_REDEFINED_MAX:]
         self._days_to_show.clear()

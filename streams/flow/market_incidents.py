@@ -14,13 +14,13 @@ from operator import attrgetter
 import msgspec
 
 from streams.flow.shift_watch import FINAL, LIVE, ActiveShift, FoundShift, SeriesStatus
-from streams.flow.state import NEVER_MS
 from streams.index.incident_measures import (
     NOW_MINUTES,
     STOPPED_RATIO,
     Measures,
     NowSize,
     Recent,
+    SeriesSums,
     SpanSums,
     has_stopped,
     measure,
@@ -80,15 +80,15 @@ class MarketIncidents:
         sums: SpanSums,
         confirmed: Callable[[ShiftName], bool],
         silenced: Callable[[Incident], frozenset[ShiftName]] = lambda _: frozenset(),
-        live_ms: int = NEVER_MS,
+        last_minute: Callable[[], Sequence[SeriesSums]] = tuple,
     ) -> bool:
         """Fold what the detectors show at the end of minute ``until`` - 1; return whether it is news.
 
         ``statuses`` None: the detectors are behind, and only what final minutes have found counts. A new
         owner would not find it again. ``confirmed``: whether final minutes have given a shift.
         ``silenced``: those of an incident that answers keep from paging, where another one pages. What
-        is kept knows nothing of them; what is shown is led by what pages. ``live_ms``: instant up to
-        which ``statuses`` have counted.
+        is kept knows nothing of them; what is shown is led by what pages. ``last_minute``: sums of the
+        minute that ends where ``statuses`` have counted to, whole or not.
         """
         found, self._found = self._found, []
         before, led_by = _heads(self.kept), _leads(self.kept)
@@ -99,7 +99,7 @@ class MarketIncidents:
             active = [shift for status in statuses if (shift := _going(status)) is not None]
             _, ended = _events(one for one in found if one.phase == LIVE)
             self.kept = fold(self._market, self.kept, active, ended, until * MINUTE_MS, confirmed)
-        stopped = {each.id for each in self.kept if not each.over_ms and _note_stops(each, live_ms)}
+        stopped = set() if statuses is None else self._note_stops(cache(last_minute))
         after, leads = _heads(self.kept), _leads(self.kept)
         due = [
             incident
@@ -119,6 +119,24 @@ class MarketIncidents:
             self._silenced = quiet
             self._show(until, cache(sums))
         return before != after or bool(stopped)
+
+    def _note_stops(self, last_minute: Callable[[], Sequence[SeriesSums]]) -> set[str]:
+        """Note which shifts have all but stopped for a minute of any panes; return their incidents.
+
+        A stop at second 3 was called an outage after 117 s, when the first whole minute of it had ended.
+        """
+        found = set()
+        for incident in self.kept:
+            for shift in incident.shifts:
+                if incident.over_ms or shift.over_ms or shift.direction > 0 or shift.stopped_ms:
+                    continue
+                if shift.good_news or shift.interval.ratio > STOPPED_RATIO:
+                    continue
+                own = (each for each in last_minute() if _names(each, shift))
+                if any(has_stopped(each.observed, each.expected) for each in own):
+                    shift.stopped_ms = shift.start_ms
+                    found.add(incident.id)
+        return found
 
     def _show(self, until: int, sums: SpanSums) -> None:
         earlier = {each.id: each for each in self._shown}
@@ -259,20 +277,8 @@ def _last(shift: IncidentShift, until: int) -> int:
     return min(until, shift.over_ms // MINUTE_MS) if shift.over_ms else until
 
 
-def _note_stops(incident: Incident, live_ms: int) -> bool:
-    """Note which shifts have all but stopped for the length of a minute; return whether there are any.
-
-    A stop at second 3 was called an outage after 117 s, when the first whole minute of it had ended.
-    """
-    found = False
-    for shift in incident.shifts:
-        if shift.over_ms or shift.direction > 0 or shift.stopped_ms or shift.good_news:
-            continue
-        if live_ms - shift.start_ms >= MINUTE_MS and has_stopped(
-            shift.interval.observed, shift.interval.expected
-        ):
-            shift.stopped_ms, found = shift.start_ms, True
-    return found
+def _names(sums: SeriesSums, shift: IncidentShift) -> bool:
+    return (sums.dimension, sums.member) == (shift.dimension, shift.member)
 
 
 def _judge(incident: Incident, until: int, sums: SpanSums) -> None:

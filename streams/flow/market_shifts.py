@@ -345,7 +345,7 @@ class MarketShifts:
             self._money,
             self.watch.confirmed,
             lambda incident: self._silenced(incident, until * MINUTE_MS),
-            reach.live_ms,
+            lambda: self._money_of(reach.live_ms - MINUTE_MS, reach.live_ms),
         )
         noted = [each for each in self.incidents.kept if news or not each.over_ms]
         if self.pages.step(noted, until * MINUTE_MS) or news:
@@ -493,7 +493,10 @@ class MarketShifts:
 
     def _money(self, first: int, until: int) -> list[SeriesSums]:
         """Sums of each watched series with its money, over at most the last day of the span."""
-        start_ms, end_ms = max(first, until - MINUTES_BACK) * MINUTE_MS, until * MINUTE_MS
+        return self._money_of(max(first, until - MINUTES_BACK) * MINUTE_MS, until * MINUTE_MS)
+
+    def _money_of(self, start_ms: int, end_ms: int) -> list[SeriesSums]:
+        """Sums of each watched series with its money, of a span between two boundaries of panes."""
         row = self._ledger.window_sum(start_ms, end_ms)
         expectation = self._expectation.of_span(start_ms, end_ms)
         expected = self._empty if expectation is None else expectation.row

@@ -153,6 +153,8 @@ class Merged:
 
     def drop_panes(self) -> None:
         """Keep the sum of the panes alone."""
+        # Its record has them still: each new owner had to add them up again, 1,500 minutes at once.
+        self.written = False
         self.panes.clear()
         if self.labels is not None:
             for of_pane in self.pane_labels.values():

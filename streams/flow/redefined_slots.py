@@ -5,7 +5,7 @@ differs from what its record held, or if a row of it is still open: nobody knows
 as. Its record is written by the definitions of now only when the closing was acknowledged. So the
 records say where a new owner goes on.
 
-Hours of which nobody knows any more who bought are not closed again: a closing without shoppers would
+Those of which nobody knows any more who bought are not closed again: a closing without shoppers would
 take the place of the one that has them.
 """
 
@@ -51,19 +51,25 @@ class RedefinedSlots:
         found = self._ledger.open_slots() | set(self._waiting)
         self._waiting = sorted(filter(is_final, found), key=self._ledger.start_ms)
 
-    def take_changed(self, most: int) -> frozenset[SlotId]:
-        """Look at the next slots; return those to be closed again. All before are acknowledged."""
+    def take_changed(self, most: int, first_day: int) -> frozenset[SlotId]:
+        """Look at the next slots; return those to be closed again. All before are acknowledged.
+
+        ``first_day``: number of the first day of which it is known who bought.
+        """
         self._ledger.write_acknowledged(self._judged)
         self._judged = self._waiting[-most:]
         del self._waiting[-most:]
         return frozenset(
-            each for each in self._judged if self._knows_shoppers(each) and self._differs(each)
+            each
+            for each in self._judged
+            if self._knows_shoppers(each, first_day) and self._differs(each)
         )
 
-    def _knows_shoppers(self, slot_id: SlotId) -> bool:
+    def _knows_shoppers(self, slot_id: SlotId, first_day: int) -> bool:
         kind, start = slot_id
-        ledger = self._ledger
-        return kind == DAY_KIND or start >= ledger.horizon_ms - ledger.quarters_kept_ms
+        if kind == DAY_KIND:
+            return start >= first_day
+        return start >= self._ledger.horizon_ms - self._ledger.quarters_kept_ms
 
     def _differs(self, slot_id: SlotId) -> bool:
         kind, _ = slot_id

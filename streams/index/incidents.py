@@ -396,11 +396,13 @@ def _explains(incident: Incident, shift: IncidentShift) -> bool:
 def _fails(incident: Incident, shift: IncidentShift) -> bool:
     """True when payments that fail more may be why they are captured less: one cause, two directions.
 
-    Failures join any incident, and missing payments join one of failures alone. A market that stops
-    while payments fail is an incident of its own, in its own direction.
+    Failures join any incident, and missing payments join one of payments alone in which some fail. A
+    market that stops while payments fail is an incident of its own, in its own direction.
     """
-    only_failures = all(each.dimension == PAYMENT_FAILURE for each in incident.shifts)
-    return shift.dimension == PAYMENT_FAILURE or (shift.dimension == METHOD and only_failures)
+    if shift.dimension != METHOD:
+        return shift.dimension == PAYMENT_FAILURE
+    found = {each.dimension for each in incident.shifts}
+    return PAYMENT_FAILURE in found and found <= {PAYMENT_FAILURE, METHOD}
 
 
 def _apart_ms(incident: Incident, shift: IncidentShift) -> int:

@@ -363,11 +363,11 @@ class Detectors:
     def _watched(self, design: ClockDesign, minute: int) -> Array:
         """1 for each alternative that is not silenced, else 0: alternatives x series.
 
-        A page silences its direction for a day. Once the shift is over, the extreme alternatives are
-        watched again: a second outage within a day paged nobody (decision 0231).
+        A page silences its direction for a day. Once the shift of a total is over, its extreme
+        alternatives are watched again: a second outage within a day paged nobody (decision 0231).
         """
         waits = self.silent_until > minute
-        goes_on = np.zeros_like(waits)
+        goes_on = np.tile(~self.drifts, (2, 1))
         for series, shift in self.open.items():
             goes_on[0 if shift.direction == UP else 1, series] = True
         found = [

@@ -83,7 +83,7 @@ def _of_incident(incident: PublishedIncident, sent: PublishedSent | None) -> lis
         worse = (incident.worsened or before.at)[:16]
         found.append(f"  {_of_answer(before)}, before it became worse at {worse}Z")
     if incident.beyond_verdict:
-        pages = "; it pages" if over is None else ""
+        pages = "; it pages" if over is None and incident.silenced_by is None else ""
         found.append(f"  open: more was found after the false alarm was said{pages}")
     by = incident.silenced_by
     if by is not None and by != incident.id:

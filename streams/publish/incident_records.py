@@ -173,11 +173,17 @@ def incident_fields(
             published_incident(
                 each,
                 answers.get(each.id, NOT_ANSWERED),
-                WAYS.get(market_again(each, incidents) or (0 if each.over_ms else suspected)),
+                WAYS.get(market_again(each, incidents) or (suspected if _may_return(each) else 0)),
             )
         ).decode()
         for each in incidents
     }
+
+
+def _may_return(incident: Incident) -> bool:
+    """Whether the shift of the market's own total is over, and another goes on."""
+    whole = incident.whole
+    return not incident.over_ms and whole is not None and bool(whole.over_ms)
 
 
 def read_incidents(fields: Mapping[str, str]) -> list[PublishedIncident]:

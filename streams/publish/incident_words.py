@@ -234,7 +234,7 @@ def timeline_of(incident: PublishedIncident, sent: PublishedSent | None) -> list
     Title and timeline are of the leading series. Where another one began, was found or was told of
     before, that is "the first of it".
     """
-    acknowledged = incident.acknowledged or incident.acknowledged_before
+    acknowledged, before = incident.acknowledged, incident.acknowledged_before
     began, found = lead_dates(incident)
     known = [("began", began), ("found", found)]
     for what, first, own in (("began", incident.began, began), ("found", incident.found, found)):
@@ -244,6 +244,8 @@ def timeline_of(incident: PublishedIncident, sent: PublishedSent | None) -> list
         known += _sent(sent, f"{incident.dimension}:{incident.member}", found)
     if acknowledged is not None:
         known.append(("acknowledged", acknowledged.at))
+    elif before is not None:
+        known.append(("acknowledged, before it became worse", before.at))
     if incident.over is not None:
         known.append(("withdrawn" if incident.state == "withdrawn" else "over", incident.over))
     return sorted(known, key=lambda each: _ms(each[1]))
@@ -500,7 +502,10 @@ def _affected(incident: PublishedIncident, suspected: Iterable[PublishedSuspicio
     others = [
         (shift.over is not None and incident.over is None, _name_of(shift))
         for shift in incident.shifts
-        if (shift.dimension, shift.member) != own and not shift.withdrawn and not _is_good(shift)
+        if (shift.dimension, shift.member) != own
+        and not (shift.withdrawn or _is_good(shift))
+        # How the market is now, `_now` says: "over: the whole market" stood beside one at 0.
+        and not (shift.dimension == MARKET and shift.over is not None)
     ]
     if incident.over is not None:
         suspected = ()

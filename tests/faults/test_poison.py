@@ -6,7 +6,7 @@ import json
 
 import pytest
 import pytest_asyncio
-from aiokafka import codec
+from aiokafka import codec as codecs
 from support.kafka import read_all
 from support.rig import now_ms
 from support.shop import instant
@@ -29,7 +29,7 @@ def _unpacks_all(monkeypatch):
     """A test before that made an application has changed aiokafka in this process for good."""
     for module in (unpacking.compiled, unpacking.pure):
         for name in ("gzip_decode", "lz4_decode", "zstd_decode"):
-            monkeypatch.setattr(module, name, getattr(codec, name))
+            monkeypatch.setattr(module, name, getattr(codecs, name))
 
 
 def good(**changes):

@@ -139,7 +139,7 @@ def test_silence_for_a_day_then_a_lasting_shift_is_paged_again():
 def test_a_second_outage_or_large_jump_within_a_day_is_paged_again(times):
     """Issue 17: a market that stopped again half an hour after an outage paged nobody for a day."""
     parts = [(1.0, 600), (times, 60), (1.0, 60), (times, 60), (1.0, 60), (times, 60)]
-    events = run(fresh(), minutes(parts, 20.0, seed=7))
+    events = run(OneSeries(PAGE_DAYS, drifts=True), minutes(parts, 20.0, seed=7))
     way = 1 if times else -1
     assert [(e.kind, e.direction, e.number) for e in events] == [
         ("page", way, 1),
@@ -153,6 +153,12 @@ def test_a_second_outage_or_large_jump_within_a_day_is_paged_again(times):
 
 def test_a_moderate_shift_is_silenced_for_a_day_after_a_page_though_that_is_over():
     series = minutes([(1.0, 600), (0.4, 120), (1.0, 240), (0.4, 300)], 20.0, seed=7)
+    total = OneSeries(PAGE_DAYS, drifts=True)
+    assert [event.kind for event in run(total, series)] == ["page", "end"]
+
+
+def test_a_second_stop_of_a_member_within_a_day_is_no_page():
+    series = minutes([(1.0, 600), (0.0, 60), (1.0, 60), (0.0, 300)], 20.0, seed=7)
     assert [event.kind for event in run(fresh(), series)] == ["page", "end"]
 
 

@@ -125,6 +125,13 @@ def test_failures_found_before_the_payments_they_cost_lead_the_incident_that_the
     assert len(step([incident], failing, missing, shift(found=5), at=5)) == 2
 
 
+def test_payments_that_fail_by_several_methods_and_are_missed_by_several_are_one_incident():
+    failing = [shift(each, "payment_failure", direction=1) for each in ("card", "wallet")]
+    missing = [shift(each, "payment_method", found=4, interval=STOP) for each in ("card", "wallet")]
+    (incident,) = step(step([], *failing), *failing, *missing, at=4)
+    assert len(incident.shifts) == 4
+
+
 def test_what_was_found_in_one_minute_in_one_direction_has_one_name():
     own = shift("books", start=-60), shift("toys", start=0)
     (incident,) = step([], *own)

@@ -113,7 +113,10 @@ def test_a_rehearsal_finds_and_learns_what_level_2_does():
     found, vintages = [], {}
     for hour_ms, rows in played:
         found += [one.shift for one in rehearsal.hour(hour_ms, rows)]
-        vintages |= {held.name: held.record() for held in rehearsal.expectation.held.values()}
+        vintages |= {
+            held.name: held.record(rehearsal.expectation.table)
+            for held in rehearsal.expectation.held.values()
+        }
     wanted, learnt = level2(played, methodology)
     assert found == wanted
     assert vintages == learnt
