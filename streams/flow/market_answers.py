@@ -91,10 +91,13 @@ class AnsweredShifts:
         ]
 
     def given(self, now_ms: int) -> Mapping[str, GivenAnswers]:
-        """Return the answers by incident; the same object as before while nothing of them changed."""
+        """Return the answers by incident; the same object as before while nothing of them changed.
+
+        They are judged by the copies that are shown beside them.
+        """
         found: dict[str, GivenAnswers] = {}
         series_of = cache(self._series_of)
-        for incident in self._detected.incidents.kept if self._answers.incidents else ():
+        for incident in self._detected.incidents.shown() if self._answers.incidents else ():
             of_own = self._answers.incidents.get(incident.id)
             over = incident.over_ms > 0
             by = None if over else silencer_of(incident, self._answers, series_of, now_ms)

@@ -6,7 +6,7 @@ names. The ledger says how large an incident is: once a minute while it goes on,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from itertools import groupby
 from operator import attrgetter
@@ -32,6 +32,7 @@ from streams.index.incidents import (
     ShiftName,
     fold,
     fold_final,
+    note_worse,
     set_back,
 )
 from streams.index.panes import MINUTE_MS, of_minute
@@ -87,8 +88,8 @@ class MarketIncidents:
         ``statuses`` None: the detectors are behind, and only what final minutes have found counts. A new
         owner would not find it again. ``confirmed``: whether final minutes have given a shift.
         ``silenced``: those of an incident that answers keep from paging, where another one pages. What
-        is kept knows nothing of them; what is shown is led by what pages. ``last_minute``: sums of the
-        minute that ends where ``statuses`` have counted to, whole or not.
+        is kept knows nothing of them but when it became worse; what is shown is led by what pages.
+        ``last_minute``: sums of the minute that ends where ``statuses`` have counted to, whole or not.
         """
         found, self._found = self._found, []
         before, led_by = _heads(self.kept), _leads(self.kept)
@@ -99,6 +100,7 @@ class MarketIncidents:
             active = [shift for status in statuses if (shift := _going(status)) is not None]
             _, ended = _events(one for one in found if one.phase == LIVE)
             self.kept = fold(self._market, self.kept, active, ended, until * MINUTE_MS, confirmed)
+        going = {each.id: _going_shifts(each) for each in self.kept if not each.over_ms}
         stopped = set() if statuses is None else self._note_stops(cache(last_minute))
         after, leads = _heads(self.kept), _leads(self.kept)
         due = [
@@ -115,10 +117,11 @@ class MarketIncidents:
             _measure(incident, until, sums, self._step_ms)
         self._until = until
         quiet = {each.id: names for each in self.kept if (names := silenced(each))}
-        if due or before.keys() != after.keys() or quiet != self._silenced:
+        worse = _note_worse(self.kept, going, quiet)
+        if due or worse or before.keys() != after.keys() or quiet != self._silenced:
             self._silenced = quiet
             self._show(until, cache(sums))
-        return before != after or bool(stopped)
+        return before != after or bool(stopped) or worse
 
     def _note_stops(self, last_minute: Callable[[], Sequence[SeriesSums]]) -> set[str]:
         """Note which shifts have all but stopped for a minute of any panes; return their incidents.
@@ -279,6 +282,27 @@ def _last(shift: IncidentShift, until: int) -> int:
 
 def _names(sums: SeriesSums, shift: IncidentShift) -> bool:
     return (sums.dimension, sums.member) == (shift.dimension, shift.member)
+
+
+def _going_shifts(incident: Incident) -> list[IncidentShift]:
+    """Shifts of an incident that go on and have not stopped."""
+    return [shift for shift in incident.shifts if not shift.over_ms and not shift.stopped_ms]
+
+
+def _note_worse(
+    incidents: Iterable[Incident],
+    going: Mapping[str, Iterable[IncidentShift]],
+    quiet: Mapping[str, frozenset[ShiftName]],
+) -> bool:
+    """Note which incidents became worse in kind; return whether there are any.
+
+    ``going``: shifts by incident that had not stopped before this step. ``quiet``: those silenced.
+    """
+    worse = False
+    for each in incidents:
+        stopped = [shift for shift in going.get(each.id, ()) if shift.stopped_ms]
+        worse |= note_worse(each, stopped, quiet.get(each.id, frozenset()))
+    return worse
 
 
 def _judge(incident: Incident, until: int, sums: SpanSums) -> None:

@@ -117,6 +117,9 @@ class Incident(msgspec.Struct):
     market_now: NowSize | None = None
     """How its market's total is now, where its shift is over and something else goes on. Of copies that
     are shown only."""
+    worsened_ms: int = 0
+    """When it last became worse in kind (``note_worse``). 0: it is what it was when it was found. Who
+    took it on before knew of something else, so it stays whatever leads later."""
 
     @property
     def lead(self) -> IncidentShift:
@@ -138,17 +141,6 @@ class Incident(msgspec.Struct):
     def stopped_ms(self) -> int:
         """Since when it is an outage: one whose leading series had all but stopped. 0: it is none."""
         return self.lead.stopped_ms
-
-    @property
-    def worsened_ms(self) -> int:
-        """When it last became worse in kind: its market's total joined, or what leads all but stopped.
-
-        0: it is what it was when it was found. Who took it on before knew of something else.
-        """
-        total = [shift for shift in self.shifts if shift.of_market and not shift.withdrawn]
-        stops = [shift.stopped_ms for shift in total] or [self.stopped_ms]
-        worsened_ms = max(*(shift.found_ms for shift in total), *stops, 0)
-        return worsened_ms if worsened_ms > self.found_ms else 0
 
     @property
     def kind(self) -> Kind:
@@ -205,6 +197,24 @@ def market_again(incident: Incident, incidents: Iterable[Incident]) -> int:
         if now or then:
             return shift.direction
     return 0
+
+
+def note_worse(
+    incident: Incident, stopped: Iterable[IncidentShift], silenced: frozenset[ShiftName]
+) -> bool:
+    """Note that an incident became worse in kind; return whether it did.
+
+    Its market's total joined, or what leads all but stopped. ``stopped``: shifts that have done so since
+    the step before. ``silenced``: those that do not lead, since answers keep them from paging.
+    """
+    lead = msgspec.structs.replace(incident, silenced=silenced).lead
+    worse = [shift.found_ms for shift in _of_market(incident)]
+    worse += [max(shift.found_ms, shift.stopped_ms) for shift in stopped if shift is lead]
+    worse_ms = max(worse, default=0)
+    if worse_ms <= max(incident.found_ms, incident.worsened_ms):
+        return False
+    incident.worsened_ms = worse_ms
+    return True
 
 
 def _of_market(incident: Incident) -> Iterator[IncidentShift]:
@@ -301,6 +311,7 @@ def set_back(incidents: Iterable[Incident], now_ms: int) -> list[Incident]:
         if incident.shifts:
             incident.start_ms = _began_ms(incident)
             incident.over_ms = max(shift.over_ms for shift in incident.shifts)
+            incident.worsened_ms = min(incident.worsened_ms, now_ms)
             kept.append(incident)
     return kept
 

@@ -316,6 +316,9 @@ def _described(
         acknowledged_before=""
         if incident.acknowledged_before is None
         else one_line(incident.acknowledged_before.by, NAME_MAX),
+        acknowledged_before_at=None
+        if incident.acknowledged_before is None
+        else incident.acknowledged_before.at,
         worsened=incident.worsened,
     )
 

@@ -81,6 +81,8 @@ class Notice(msgspec.Struct, frozen=True):
     """Author of the acknowledgement in force."""
     acknowledged_before: str = ""
     """Author of one that holds no more, since the incident has become worse in kind."""
+    acknowledged_before_at: str | None = None
+    """When that was given, RFC 3339."""
     worsened: str | None = None
     """When it last became worse in kind, RFC 3339."""
     advice: str = ""

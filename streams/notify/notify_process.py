@@ -41,18 +41,13 @@ class Notifying(NamedTuple):
     delivery: Delivery
 
 
-def receivers_of(
-    settings: NotifySettings, *, hears_pagerduty: bool = False
-) -> dict[str, MessageReceiver]:
-    """Each receiver that is set, by name. To be called within a running event loop.
-
-    ``hears_pagerduty``: PagerDuty tells the board what is acknowledged there.
-    """
+def receivers_of(settings: NotifySettings) -> dict[str, MessageReceiver]:
+    """Each receiver that is set, by name. To be called within a running event loop."""
     found: list[MessageReceiver] = []
     if settings.slack_credential() is not None:
         found.append(SlackReceiver(settings))
     if settings.pagerduty_credential() is not None:
-        found.append(PagerDutyReceiver(settings, hears=hears_pagerduty))
+        found.append(PagerDutyReceiver(settings))
     if settings.mail_server is not None:
         found.append(MailReceiver(settings))
     if settings.webhook_url is not None:
@@ -68,8 +63,7 @@ async def notifying(settings: Settings) -> AsyncIterator[Notifying]:
     """
     markets = load_methodology(settings).markets
     async with contextlib.AsyncExitStack() as stack:
-        hears = settings.answers.pagerduty_secret is not None
-        receivers = receivers_of(settings.notify, hears_pagerduty=hears)
+        receivers = receivers_of(settings.notify)
         for receiver in receivers.values():
             stack.push_async_callback(receiver.close)
         market_now = MarketNowReader(settings.redis)
@@ -106,6 +100,12 @@ async def notifying(settings: Settings) -> AsyncIterator[Notifying]:
             _log.error(
                 "nobody_is_notified",
                 action="set a receiver: notify.slack_token, pagerduty_key, mail_server or webhook_url",
+            )
+        if PagerDutyReceiver.name in receivers and settings.answers.pagerduty_secret is None:
+            _log.warning(
+                "pagerduty_not_heard",
+                detail="what is acknowledged there and becomes worse does not ring again",
+                action="set answers.pagerduty_secret, for the board and for ecindex notify",
             )
         yield Notifying(port, delivery)
 

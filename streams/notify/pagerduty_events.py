@@ -28,11 +28,7 @@ EVENT_BYTES_MAX = 512 * 1024
 _ACKNOWLEDGED = "acknowledged"
 """Noted of an alert: in whose name it was acknowledged from here."""
 _WORSENED = "worsened"
-"""Noted of an alert: when its incident had last become worse in kind, as far as it is told there."""
-_OPENED = "opened"
-"""Noted of an alert: when it was triggered anew, as RFC 3339."""
-WATCHED_MS = 60_000
-"""Whoever has acknowledged an alert within this time is still before it."""
+"""Noted of an alert: when its incident had last become worse in kind when it was triggered anew."""
 _ACTION = "check notify.pagerduty_key: the routing key of an integration Events API v2"
 
 
@@ -91,25 +87,34 @@ def _action_of(notice: Notice, kept: Mapping[str, str]) -> EventAction | None:
         return None
     if by and by != known and not by.endswith(OF_PAGERDUTY):
         return EventAction.ACKNOWLEDGE
-    if notice.acknowledged_before and kept.get(_WORSENED, "") != notice.worsened:
+    if _must_ring_again(notice, kept):
         return EventAction.TRIGGER
     # No event takes an acknowledgement back: its log says that it was, and nobody is paged.
     return EventAction.TRIGGER if known and not by else None
 
 
+def _must_ring_again(notice: Notice, kept: Mapping[str, str]) -> bool:
+    """Whether who has acknowledged an alert that is open there knew of something less.
+
+    Nobody is called again for an alert that is acknowledged. One that was triggered anew since is not.
+    """
+    if not kept or not notice.worsened or not notice.acknowledged_before:
+        return False
+    rang_ms = parse_instant(kept.get(_WORSENED, "")) or 0
+    given_ms = parse_instant(notice.acknowledged_before_at or "") or 0
+    return rang_ms <= given_ms and kept.get(_WORSENED, "") != notice.worsened
+
+
 class PagerDutyReceiver:
     """Triggers and resolves the alert of each incident.
 
-    Nobody is called again for an alert that is acknowledged there. So once an incident has become worse
-    in kind, its alert is resolved and triggered anew: where it was acknowledged, or where nobody here
-    hears whether it was and it has been open for a minute.
+    Once an incident has become worse in kind than what was acknowledged, its alert is resolved and
+    triggered anew. What is acknowledged there is known where PagerDuty tells the board.
     """
 
     name = "pagerduty"
 
-    def __init__(self, settings: NotifySettings, *, hears: bool = False) -> None:
-        """``hears``: PagerDuty tells the board what is acknowledged there."""
-        self._hears = hears
+    def __init__(self, settings: NotifySettings) -> None:
         self._key = settings.pagerduty_credential() or ""
         self._url = f"{settings.pagerduty_api.rstrip('/')}/v2/enqueue"
         self._session = new_session()
@@ -123,7 +128,7 @@ class PagerDutyReceiver:
         action = _action_of(notice, kept)
         if action is None:
             return dict(kept)
-        anew = action is EventAction.TRIGGER and self._must_ring_again(notice, kept)
+        anew = action is EventAction.TRIGGER and _must_ring_again(notice, kept)
         if anew:
             await self._post(notice, EventAction.RESOLVE)
         await self._post(notice, action)
@@ -132,19 +137,10 @@ class PagerDutyReceiver:
             by = kept.get(_ACKNOWLEDGED, "")
         noted = {_ACKNOWLEDGED: by}
         if anew or not kept:
-            noted |= {_WORSENED: notice.worsened or "", _OPENED: notice.sent_at}
+            noted[_WORSENED] = notice.worsened or ""
         else:
-            noted |= {each: kept.get(each, "") for each in (_WORSENED, _OPENED)}
+            noted[_WORSENED] = kept.get(_WORSENED, "")
         return {"dedup_key": dedup_key(notice.incident)} | {k: v for k, v in noted.items() if v}
-
-    def _must_ring_again(self, notice: Notice, kept: Mapping[str, str]) -> bool:
-        """Whether an alert that is open there is now of something worse than who took it on knew."""
-        if not kept or not notice.worsened or kept.get(_WORSENED, "") == notice.worsened:
-            return False
-        if notice.acknowledged_before or notice.acknowledged_by or self._hears:
-            return bool(notice.acknowledged_before)
-        opened_ms = parse_instant(kept.get(_OPENED, "")) or 0
-        return (parse_instant(notice.worsened) or 0) - opened_ms >= WATCHED_MS
 
     async def _post(self, notice: Notice, action: EventAction) -> None:
         body = msgspec.json.encode(event(notice, self._key, action))

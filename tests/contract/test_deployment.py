@@ -109,6 +109,12 @@ def test_commands_and_settings_are_ours(services, monkeypatch):
     load_settings()  # refuses what it does not know
 
 
+def test_the_page_and_notify_know_whether_pagerduty_tells_of_acknowledgements(services):
+    secret = "ECINDEX_ANSWERS__PAGERDUTY_SECRET"
+    having = {name for name, each in services.items() if secret in each.get("environment", {})}
+    assert having == {"board", "notify"}
+
+
 def test_all_have_the_methodology_of_the_shops_that_are_simulated(services):
     ours = {name: s for name, s in services.items() if s.get("image") == "ecindex:local"}
     for name, service in ours.items():

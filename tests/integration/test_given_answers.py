@@ -19,6 +19,7 @@ from streams.console.errors import OperationError
 from streams.flow.history_book import HistoryBook
 from streams.flow.market_answers import AnsweredShifts, GivenAnswers
 from streams.index.answer_records import answer_record, decode_answer
+from streams.index.incidents import note_worse
 from streams.index.instants import in_zone
 from streams.index.operator_answers import ACKNOWLEDGED, EXPECTED, FALSE_ALARM, NOTE, Answer
 from streams.index.page_budget import PageCount
@@ -89,11 +90,13 @@ async def test_an_acknowledgement_is_of_what_was_known_when_the_broker_has_store
         key, value = answer_record(Answer(known.id, ACKNOWLEDGED, "aisha", at_ms - HOUR_MS))
         stored = await producer.send_and_wait(made.settings.topics.answers, value, key=key)
         heard = await read(made, admin, lambda market: market.answers.version == 1)
-    detected = SimpleNamespace(kept=[], incidents=SimpleNamespace(kept=[known]), statuses=list)
+    incidents = SimpleNamespace(kept=[known], shown=lambda: [known])
+    detected = SimpleNamespace(kept=[], incidents=incidents, statuses=list)
     shifts = AnsweredShifts(heard.answers, detected)
     given = shifts.given(at_ms)[known.id]
     assert (given.acknowledged.at_ms, given.acknowledged_before) == (stored.timestamp, None)
     known.shifts.append(total)
+    assert note_worse(known, [], frozenset())
     shown = published_incident(known, shifts.given(at_ms)[known.id])
     assert (shown.acknowledged, shown.acknowledged_before.by) == (None, "aisha")
     assert shown.worsened == rfc3339(total.found_ms)

@@ -11,6 +11,7 @@ from functools import partial
 import aiohttp
 import pytest
 from redis.asyncio import Redis
+from structlog.testing import capture_logs
 from support.command import Command
 from support.local_vendors import variables
 from support.methodologies import DEMO
@@ -117,6 +118,13 @@ async def test_when_people_were_told_is_in_redis_again_when_it_was_emptied(
             assert await client.keys("*XX*") == []
             await client.flushall()
             assert await until(written, LIMIT_S, "written again") == sent
+        for secret, warned in ((None, 1), ("s" * 20, 0)):
+            answers = settings.answers.model_copy(update={"pagerduty_secret": secret})
+            with capture_logs() as logged:
+                async with notifying(settings.model_copy(update={"answers": answers})):
+                    pass
+            events = [each["event"] for each in logged]
+            assert events.count("pagerduty_not_heard") == warned
         await client.flushall()
         async with notifying(settings):
             assert await until(written, LIMIT_S, "another process knows it") == sent

@@ -389,7 +389,8 @@ def test_a_factor_is_said_with_the_series_that_it_is_of(scope, name):
 
 def test_an_acknowledgement_of_before_it_became_worse_is_said_to_be_of_before():
     books = incident_shift("category", "books", at_ms=AS_OF_MS - 3_600_000)
-    joined = incident(books, incident_shift())
+    total = incident_shift()
+    joined = incident(books, total, worsened_ms=total.found_ms)
     before = Answer(joined.id, "acknowledged", "alice", AS_OF_MS - 1_800_000)
     given = GivenAnswers(None, None, (), None, acknowledged_before=before)
     shown = published_incident(joined, given)
@@ -398,7 +399,7 @@ def test_an_acknowledgement_of_before_it_became_worse_is_said_to_be_of_before():
     ]
     (card,) = incidents_of(incident_fields([joined], {joined.id: given}), {}, BD).open
     assert card.acknowledged is None, "its button is there again"
-    assert ("acknowledged", before.at_ms) in [
+    assert ("acknowledged, before it became worse", before.at_ms) in [
         (what, parse_instant(at)) for what, at in card.timeline
     ]
     line = lines([ListedMarket("BD", [], [shown])])[-1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
+from msgspec import structs
 
 from streams.flow.answer_book import MarketAnswers
 from streams.flow.answered_shifts import PagedShift, silenced_shifts, silencer
@@ -17,6 +18,7 @@ from streams.flow.wire import partition_of
 from streams.index.answer_records import answer_record
 from streams.index.demand import SCALE
 from streams.index.history_records import SeededRow, seed_records
+from streams.index.incidents import note_worse
 from streams.index.learning import WHOLE
 from streams.index.operator_answers import ACKNOWLEDGED, EXPECTED, FALSE_ALARM, NOTE, Answer
 from streams.index.panes import DAY_MS, HOUR_MS, MINUTE_MS
@@ -133,6 +135,10 @@ AT = TEN
 BOOKS = ("category", "books")
 
 
+def incidents_of(*kept):
+    return SimpleNamespace(kept=list(kept), shown=lambda: list(kept))
+
+
 def silenced(shift, *answers, series=(), now_ms=AT + HOUR_MS):
     book = MarketAnswers()
     for answer in answers:
@@ -171,7 +177,7 @@ def test_readers_see_which_answer_silences_a_later_incident():
     again.start_ms += HOUR_MS
     back = incident_of_shifts(again)
     book = MarketAnswers()
-    detected = SimpleNamespace(kept=[], incidents=SimpleNamespace(kept=[sale, back]), statuses=list)
+    detected = SimpleNamespace(kept=[], incidents=incidents_of(sale, back), statuses=list)
     answered = AnsweredShifts(book, detected)
     assert answered.given(AS_OF_MS) == {}
     book.apply_answer(
@@ -248,9 +254,7 @@ def paging_after(*shifts, kind=FALSE_ALARM, minutes=1, stopped_ms=0, **said):
         for shift in shifts
         if not shift.over_ms
     ]
-    detected = SimpleNamespace(
-        kept=[], incidents=SimpleNamespace(kept=[shown]), statuses=lambda: statuses
-    )
+    detected = SimpleNamespace(kept=[], incidents=incidents_of(shown), statuses=lambda: statuses)
     book = MarketAnswers()
     answered = AnsweredShifts(book, detected)
     book.apply_answer(Answer(shown.id, kind, "aisha", shown.found_ms + minutes * MINUTE_MS, **said))
@@ -287,7 +291,8 @@ def test_what_shifts_later_and_is_not_explained_by_the_false_alarm_pages():
 def acknowledged_after(*shifts, minutes=1, again=None, stopped_ms=0):
     """(acknowledgement that holds, the one that holds no more), as readers see them."""
     shown = incident_of_shifts(*shifts, stopped_ms=stopped_ms)
-    detected = SimpleNamespace(kept=[], incidents=SimpleNamespace(kept=[shown]), statuses=list)
+    note_worse(shown, [each for each in shown.shifts if each.stopped_ms], frozenset())
+    detected = SimpleNamespace(kept=[], incidents=incidents_of(shown), statuses=list)
     book = MarketAnswers()
     answered = AnsweredShifts(book, detected)
     for each in (minutes, again):
@@ -319,11 +324,22 @@ def test_an_acknowledgement_holds_for_what_was_known_when_it_was_given():
     assert acknowledged_after(books, total) == (None, 1), "and nobody has taken that on since"
 
 
+def test_answers_are_judged_by_the_copies_that_are_shown_beside_them():
+    kept = incident_of_shifts(joined(minutes=0))
+    copy = structs.replace(kept, worsened_ms=kept.found_ms + 2 * MINUTE_MS)
+    incidents = SimpleNamespace(kept=[kept], shown=lambda: [copy])
+    book = MarketAnswers()
+    book.apply_answer(Answer(kept.id, ACKNOWLEDGED, "aisha", kept.found_ms + MINUTE_MS))
+    detected = SimpleNamespace(kept=[], incidents=incidents, statuses=list)
+    given = AnsweredShifts(book, detected).given(AS_OF_MS)[kept.id]
+    assert (given.acknowledged, given.acknowledged_before.by) == (None, "aisha")
+
+
 def test_what_pages_beyond_a_false_alarm_leaves_the_incident_open():
     toys, books = joined(member="toys", minutes=0), joined(minutes=3)
     shown = incident_of_shifts(toys, books)
     book = MarketAnswers()
-    detected = SimpleNamespace(kept=[], incidents=SimpleNamespace(kept=[shown]), statuses=list)
+    detected = SimpleNamespace(kept=[], incidents=incidents_of(shown), statuses=list)
     answered = AnsweredShifts(book, detected)
 
     def after(minutes):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from streams.flow.answer_book import MarketAnswers
@@ -9,6 +10,7 @@ from streams.flow.answered_shifts import silencer_of
 from streams.flow.market_incidents import MarketIncidents
 from streams.flow.shift_watch import LIVE, ActiveShift, FoundShift, SeriesStatus
 from streams.index.incident_measures import SeriesSums
+from streams.index.incidents import Incident
 from streams.index.operator_answers import FALSE_ALARM, Answer
 from streams.index.panes import MINUTE_MS, rfc3339
 from streams.index.shift_ratio import ratio_interval
@@ -155,7 +157,7 @@ def test_what_is_said_follows_what_goes_on_and_what_is_over_is_history():
         "Now: 0 orders in the last minute, 200 usual. The market as a whole was back by 22:03 UTC: "
         "3,000 orders since 21:30 UTC, 33,000 usual."
     )
-    assert words.affected == "Over: the whole market, Mobiles (category)."
+    assert words.affected == "Over: Mobiles (category)."
     (over,) = day.play(1, {}, {}, [(TOYS, 10)])
     words = say_incident(published_incident(over), MarketNaming("Bangladesh"))
     assert words.headline == "Bangladesh: orders had all but stopped"
@@ -278,6 +280,56 @@ def test_what_pages_after_a_false_alarm_leads_with_its_own_size():
     day.silenced = frozenset()
     (again,) = day.play(1, {}, {})
     assert again.lead.member == "mobiles", "taken back"
+
+
+def at_minute(minute):
+    return (T0 + minute) * MINUTE_MS
+
+
+def test_what_became_worse_stays_so_whatever_leads_later_and_whoever_goes_on():
+    """Another series led, and an acknowledgement of before the stop was in force again."""
+    day, both = Day(), {MOBILES: (10, 12), TOYS: (10, 12)}
+    day.play(10, {}, {})
+    (drop,) = day.play(5, {MOBILES: 0.4, TOYS: 0.6}, both)
+    assert (drop.lead.member, drop.kind, drop.worsened_ms) == ("mobiles", "drop", 0)
+    (stop,) = day.play(5, {MOBILES: 0.0, TOYS: 0.6}, both)
+    assert (stop.lead.member, stop.kind, stop.worsened_ms) == ("mobiles", "outage", at_minute(16))
+    (record,) = (msgspec.json.encode(each) for each in day.incidents.kept)
+    day.incidents.restore([msgspec.json.decode(record, type=Incident)])
+    (other,) = day.play(5, {TOYS: 0.6}, both)
+    assert (other.lead.member, other.kind, other.worsened_ms) == ("toys", "drop", at_minute(16))
+
+
+def test_what_leads_once_its_market_is_back_becomes_worse_by_its_own_stop():
+    day, toys = Day(), {TOYS: (10, 12)}
+    day.play(10, {}, {})
+    day.play(5, {ALL: 0.5, TOYS: 0.5}, {ALL: (10, 12)} | toys)
+    (back,) = day.play(5, {TOYS: 0.5}, toys, [(ALL, 10)])
+    assert (back.lead.member, back.worsened_ms) == ("toys", 0)
+    (stop,) = day.play(3, {TOYS: 0.0}, toys)
+    assert (stop.kind, stop.worsened_ms) == ("outage", at_minute(21))
+
+
+def test_what_stopped_with_its_market_is_no_worse_when_it_leads_later():
+    day, toys = Day(), {TOYS: (10, 12)}
+    day.play(10, {}, {})
+    day.play(5, {ALL: 0.0, TOYS: 0.0}, {ALL: (10, 12)} | toys)
+    (left,) = day.play(5, {TOYS: 0.0}, toys, [(ALL, 10)])
+    assert (left.lead.member, left.kind, left.worsened_ms) == ("toys", "outage", 0)
+
+
+def test_what_pages_beyond_a_false_alarm_becomes_worse_by_its_own_stop():
+    """What was called a false alarm leads what is kept, and hid the stop of what was shown."""
+    day, shifts = Day(), {MOBILES: (10, 12), TOYS: (10, 14)}
+    day.play(10, {}, {})
+    day.play(6, {MOBILES: 0.0, TOYS: 0.5}, shifts)
+    day.silenced = frozenset({(*MOBILES, 1)})
+    (shown,) = day.play(1, {MOBILES: 0.0, TOYS: 0.5}, shifts)
+    assert (shown.lead.member, shown.worsened_ms) == ("toys", 0)
+    (shown,) = day.play(3, {MOBILES: 0.0, TOYS: 0.0}, shifts)
+    (kept,) = day.incidents.kept
+    assert (kept.lead.member, kept.worsened_ms) == ("mobiles", at_minute(18))
+    assert (shown.lead.member, shown.worsened_ms) == ("toys", at_minute(18))
 
 
 def test_fewer_failed_payments_lead_no_incident_that_has_anything_else():

@@ -12,6 +12,7 @@ from streams.index.incidents import (
     IncidentShift,
     fold,
     fold_final,
+    note_worse,
     set_back,
 )
 from streams.index.panes import HOUR_MS, MINUTE_MS
@@ -162,6 +163,17 @@ def test_one_that_later_events_take_back_is_withdrawn_and_its_number_is_free():
     assert (gone.state, new.state) == ("withdrawn", "over")
 
 
+def test_what_became_worse_stays_so_when_the_shift_of_its_market_is_taken_back():
+    books, total = shift("books", found=1), shift(found=4)
+    (incident,) = step(step([], books, at=1), books, total, at=4)
+    assert note_worse(incident, [], frozenset())
+    assert not note_worse(incident, [], frozenset()), "once"
+    (incident,) = step([incident], books, at=5)
+    assert incident.shifts[1].withdrawn
+    assert not note_worse(incident, [], frozenset())
+    assert incident.worsened_ms == total.found_ms
+
+
 def test_what_was_withdrawn_leads_no_incident_and_dates_no_end():
     total, books = shift(), shift("books", start=1, found=3)
     (incident,) = step([], total, books)
@@ -255,7 +267,9 @@ def test_what_was_found_after_the_instant_that_a_clock_is_set_back_to_is_forgott
         shift("books", found=70, start=66),
     )
     found = step(step([], total, toys, at=5), total, false, ended=[toys], at=71)
+    found[0].worsened_ms = T0 + 71 * MINUTE_MS
     (incident,) = set_back(found, T0 + 10 * MINUTE_MS)
+    assert incident.worsened_ms == T0 + 10 * MINUTE_MS, "no later than what is known"
     assert members(incident) == ["all", "toys"]
     assert [each.over_ms for each in incident.shifts] == [T0 + 10 * MINUTE_MS] * 2
     assert incident.over_ms == T0 + 10 * MINUTE_MS
