@@ -16,6 +16,7 @@ import structlog
 
 from streams import clock
 from streams.index.instants import parse_instant
+from streams.index.panes import rfc3339
 from streams.index.shown_text import one_line
 from streams.notify.alert_group import ALERTS_MAX, AlertGroup
 from streams.notify.causes import Cause, causes_of, names_incident
@@ -35,6 +36,7 @@ from streams.notify.composing import (
 from streams.notify.market_now import MarketNow, Series
 from streams.notify.message_news import alerts_news, answers_in_force, answers_news, lead_news
 from streams.notify.message_receiver import (
+    FOLLOWED_UP,
     ILLUSTRATED,
     PICTURED,
     UPDATED,
@@ -46,10 +48,14 @@ from streams.notify.message_state import (
     OVER,
     QUIET,
     UNKNOWN,
+    firing_state,
+    matters,
     message_id,
+    paging_names,
     state_of,
     subject_of,
     whole_group,
+    worth_telling,
 )
 from streams.notify.notice import Notice, NoticeKind
 from streams.notify.notify_metrics import NotifyMetrics
@@ -62,6 +68,8 @@ from streams.publish.incident_words import MarketNaming, naming_of, series_name
 
 REPEAT_MIN_MS = 5 * 60_000
 """The same state within this time is Alertmanager trying again for another receiver, no reminder."""
+FOLLOW_UP_MS = 5 * 60_000
+"""Who cannot edit a message gets details at most so often: each of 29 members comes by itself."""
 END_AWAITED_MS = 10 * 60_000
 """An end reaches Alertmanager within this time: keep_firing_for, its group_interval, and a delivery."""
 
@@ -197,8 +205,9 @@ class Delivery:
         if published is None:
             if notice.market and names_incident(incident.name) and not incident.closed:
                 zone = self._naming(notice.market).time_zone
-                fresh = unread(notice, now, self._now_ms(), zone)
-                await self._refresh_all(incident, fresh, None)
+                notice = unread(notice, now, self._now_ms(), zone)
+                await self._refresh_all(incident, notice, None)
+            await self._follow_up(incident, notice, None)
             return
         fresh = refreshed(notice, published, now, self._now_ms(), self._naming(notice.market))
         if not incident.closed:
@@ -208,6 +217,7 @@ class Delivery:
             incident.notice = fresh
             if fresh.quiet and fresh.quiet != UNKNOWN_QUIET:
                 await self._tell_known(incident, fresh)
+            await self._follow_up(incident, fresh, published)
         await self._refresh_all(incident, fresh, published)
 
     async def _refresh_all(
@@ -246,13 +256,54 @@ class Delivery:
         names = [name for name, sent in incident.sent.items() if sent.state == UNKNOWN]
         await self._tell(incident, known, names, QUIET)
 
+    async def _follow_up(
+        self, incident: OpenIncident, notice: Notice, published: PublishedIncident | None
+    ) -> None:
+        """Tell those whose messages stay as they were sent what has changed meanwhile, in one."""
+        firing, now_ms = incident.still_firing(), self._now_ms()
+        if not firing or notice.quiet or (published is not None and published.over is not None):
+            return
+        lead, series = self._lead(notice.market, published)
+        names = {
+            name
+            for name in FOLLOWED_UP & incident.sent.keys() & self._receivers.keys()
+            if now_ms - incident.sent[name].at_ms >= FOLLOW_UP_MS
+            and worth_telling(incident.sent[name], firing, lead)
+        }
+        if not names:
+            return
+        drawing = None
+        if notice.market and PICTURED & names:
+            shown = WHOLE_MARKET if published is None else (published.dimension, published.member)
+            span = Lasting(incident.began_ms, None, estimated=True)
+            drawing = asyncio.create_task(self._drawn(notice.market, shown, span))
+        changed = msgspec.structs.replace(
+            notice, kind=NoticeKind.CHANGED, news="", sent_at=rfc3339(now_ms)
+        )
+        state = firing_state(firing)
+        await self._tell(incident, changed, names, state, drawing, lead, series)
+
+    def _lead(self, market: str, published: PublishedIncident | None) -> tuple[str, str]:
+        """Name and ``dimension:member`` of the series that leads; '' where it is not known."""
+        if published is None:
+            return "", ""
+        dimension, member = published.dimension, published.member
+        return series_name(dimension, member, self._naming(market).name), f"{dimension}:{member}"
+
     async def _tell(
-        self, incident: OpenIncident, notice: Notice, names: Iterable[str], state: str
+        self,
+        incident: OpenIncident,
+        notice: Notice,
+        names: Iterable[str],
+        state: str,
+        drawing: asyncio.Task[bytes] | None = None,
+        lead: str = "",
+        series: str = "",
     ) -> bool:
         """Send what no notification will say; return whether all have taken it."""
         names = sorted(self._receivers.keys() & names)
         results = await asyncio.gather(
-            *(self._send(incident, name, notice, None, state) for name in names),
+            *(self._send(incident, name, notice, drawing, state, lead, series) for name in names),
             return_exceptions=True,
         )
         failures = [
@@ -329,6 +380,8 @@ class Delivery:
         incident.closed = incident.closed and not firing
         seen = dict.fromkeys([*incident.alerts, *firing])
         incident.alerts = list(seen)[-ALERTS_MAX:]
+        known = incident.firing.get(group.group_key)
+        again = known is not None and {alert.identity for alert in known} == set(firing)
         incident.note(group.group_key, group.alerts)
         group = whole_group(group, incident)
         why_quiet = quiet(group, now, now_ms, cause.incident, named=cause.named)
@@ -336,8 +389,12 @@ class Delivery:
         if state in ENDED and len(incident.firing) > 1:
             # Another group's notification, which has ended before, told some that it goes on.
             names = list(dict.fromkeys([*names, *incident.sent.keys() & self._receivers.keys()]))
-        due = {name: kind for name in names if (kind := self._due(incident, name, state, now_ms))}
-        if not due:
+        due = {
+            name: kind
+            for name in names
+            if (kind := self._due(incident, name, state, now_ms, again=again))
+        }
+        if not due and state in ENDED:
             return []
         span = lasting(group, now, incident.began_ms, cause.incident, goes_on=bool(why_quiet))
         if span.estimated:
@@ -353,11 +410,11 @@ class Delivery:
             now_ms=now_ms,
             naming=self._naming(market),
         )
-        lead = series = ""
-        if (of := cause.incident) is not None:
-            lead = series_name(of.dimension, of.member, self._naming(market).name)
-            series = f"{of.dimension}:{of.member}"
         incident.notice = None if state == OVER else notice
+        if not due:
+            await self._store.save()
+            return []
+        lead, series = self._lead(market, cause.incident)
         drawing = None
         if market and any(n in PICTURED and k is not NoticeKind.REPEATED for n, k in due.items()):
             drawn = series_shown(group, cause.incident)
@@ -405,19 +462,29 @@ class Delivery:
                 _log.info("over_already", receiver=name, incident=incident.name)
         return found
 
-    def _due(self, incident: OpenIncident, name: str, state: str, now_ms: int) -> NoticeKind | None:
-        """What a receiver gets to know; None when it knows it."""
+    def _due(
+        self, incident: OpenIncident, name: str, state: str, now_ms: int, *, again: bool
+    ) -> NoticeKind | None:
+        """What a receiver gets to know now; None when it knows it, or that can wait for a follow-up.
+
+        ``again``: Alertmanager has said the same before: it tries again for somebody else, or reminds.
+        """
         before = incident.sent.get(name)
         if before is not None and before.state in ENDED and state == UNKNOWN:
             state = before.state  # whatever is not known now, it knows more
+        reminds = before is None or (again and now_ms - before.at_ms >= REPEAT_MIN_MS)
         if before is not None and before.state == state:
-            if state in ENDED or now_ms - before.at_ms < REPEAT_MIN_MS:
-                self._metrics.messages.labels(name, "unchanged").inc()
-                return None
-            return NoticeKind.REPEATED
+            if reminds and state not in ENDED:
+                return NoticeKind.REPEATED
+            self._metrics.messages.labels(name, "unchanged").inc()
+            return None
         if state == OVER:
             return NoticeKind.OVER
-        return NoticeKind.BEGAN if before is None else NoticeKind.CHANGED
+        if before is None:
+            return NoticeKind.BEGAN
+        if state in ENDED or name in UPDATED or reminds or matters(before, incident.still_firing()):
+            return NoticeKind.CHANGED
+        return None
 
     async def _drawn(self, market: str, series: Series, span: Lasting) -> bytes:
         """Draw a picture. Raises NoChartError."""
@@ -473,6 +540,7 @@ class Delivery:
             1 if before is None else before.number + 1,
             sent_ms if before is None else before.first_ms,
             lead or ("" if before is None else before.lead),
+            paging_names(firing),
         )
         if series:
             incident.note_led(series, sent_ms)

@@ -24,6 +24,9 @@ ILLUSTRATED = PICTURED | {"webhook"}
 UPDATED = frozenset({"slack"})
 """Receivers whose message can be brought up to date without telling anybody."""
 
+FOLLOWED_UP = frozenset({"mail", "webhook"})
+"""Receivers that get details some minutes later, in one message. A pager is not there for them."""
+
 
 class NotTakenError(RuntimeError):
     """A message was not taken.

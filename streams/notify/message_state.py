@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from streams.notify.alert_group import AlertGroup
+from streams.notify.alert_group import AlertGroup, WebhookAlert
 from streams.notify.composing import UNKNOWN_QUIET
-from streams.notify.sent_store import OpenIncident
+from streams.notify.notice import Urgency
+from streams.notify.sent_store import OpenIncident, SentMessage
 
 OVER, QUIET, UNKNOWN = "over", "quiet", "unknown"
 ENDED = (OVER, QUIET, UNKNOWN)
@@ -44,7 +46,36 @@ def state_of(group: AlertGroup, quiet: str) -> str:
     """What a message of this notification says: which alerts fire, or that none does."""
     if quiet:
         return UNKNOWN if quiet == UNKNOWN_QUIET else QUIET
-    firing = sorted(alert.identity for alert in group.alerts if alert.firing)
-    if not firing:
-        return OVER
-    return hashlib.sha256("\n".join(firing).encode()).hexdigest()[:32]
+    firing = [alert.identity for alert in group.alerts if alert.firing]
+    return firing_state(firing) if firing else OVER
+
+
+def firing_state(firing: Iterable[str]) -> str:
+    """State in which the alerts of these identities fire."""
+    return hashlib.sha256("\n".join(sorted(firing)).encode()).hexdigest()[:32]
+
+
+def paging_names(firing: Mapping[str, WebhookAlert]) -> list[str]:
+    """Names of the alerts that page: what has happened, of however many series."""
+    return sorted(
+        {each.name for each in firing.values() if each.labels.get("severity") == Urgency.PAGE}
+    )
+
+
+def matters(before: SentMessage, firing: Mapping[str, WebhookAlert]) -> bool:
+    """Whether a person must know at once what fires since a message: something else pages by now."""
+    if before.state in ENDED or before.paging is None:
+        return True
+    return not set(before.paging).issuperset(paging_names(firing))
+
+
+def worth_telling(before: SentMessage, firing: Mapping[str, WebhookAlert], lead: str) -> bool:
+    """Whether there is more to tell since a message than that some of its alerts have ended.
+
+    ``lead``: name of the series that leads the incident; empty where none is known.
+    """
+    return (
+        not firing.keys() <= set(before.firing)
+        or before.paging not in (None, paging_names(firing))
+        or bool(lead and before.lead and lead != before.lead)
+    )

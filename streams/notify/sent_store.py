@@ -44,6 +44,8 @@ class SentMessage(msgspec.Struct):
     """When it has taken the first of them; 0 where that was not noted."""
     lead: str = ""
     """Name of the series that led the incident when it was sent; empty where none is known."""
+    paging: list[str] | None = None
+    """Names of the alerts that paged when it was sent; None where that was not noted."""
 
 
 class OpenIncident(msgspec.Struct):

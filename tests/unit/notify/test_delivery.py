@@ -135,6 +135,60 @@ async def test_a_change_updates_and_a_reminder_is_no_second_message(found, run, 
     assert found.slack.posted[-1]["text"] == "No longer fires: PK: 40 % fail"
 
 
+async def test_details_of_an_open_incident_are_one_message_in_five_minutes(found, tmp_path, clock):
+    """29 members that were found one by one, four notifications a minute, were 29 mails."""
+    of = {"dimension": "category", "incident": "PK-20260102T0437-down"}
+    members = [alert("EcindexDemandShift", member=f"m{at}", **of) for at in range(9)]
+    known = redis_holds(NOW_MS, member="m0")
+    async with delivering(found, tmp_path, clock=clock, now=known) as run:
+        for at in range(1, 9):
+            assert await deliver(run, *members[:at]) == []
+            clock[0] += 15_000
+            await run.delivery.refresh()
+        kinds = [taken["kind"] for taken in found.webhook.taken]
+        assert (kinds, len(found.mail.mails)) == (["began"], 1)
+        assert len(found.slack.posted) == 8, "it is edited, and its thread tells nobody else"
+    clock[0] = NOW_MS + 5 * 60_000
+    async with delivering(found, tmp_path, clock=clock, now=known) as run:
+        for _ in range(2):
+            await run.delivery.refresh()
+        taken = found.webhook.taken[1:]
+        assert [(each["kind"], len(each["alerts"])) for each in taken] == [("changed", 8)]
+        assert taken[0]["news"].startswith("Fires as well: ")
+        first, later = found.mail.mails
+        assert later["In-Reply-To"] == first["Message-ID"]
+        assert "image/png" in [part.get_content_type() for part in later.walk()]
+        assert len(found.pagerduty.events) == 1, "its incident is open, and nobody need be called"
+        clock[0] += 10 * 60_000
+        ended = [each | {"status": "resolved"} for each in members[4:8]]
+        await deliver(run, *members[:4], *ended)
+        await run.delivery.refresh()
+        assert len(found.mail.mails) == len(found.webhook.taken) == 2, "they ended: it can wait"
+        run.market_now.now = redis_holds(clock[0])
+        await deliver(run, *members[:4], alert(incident=of["incident"]))
+        assert found.mail.mails[-1]["Subject"] == "Pakistan: orders have all but stopped"
+        assert [taken["kind"] for taken in found.webhook.taken[2:]] == ["changed"], "at once"
+        assert len(found.pagerduty.events) == 2
+        clock[0] += 4 * 3_600_000
+        await deliver(run, *members[:5], alert(incident=of["incident"]))
+        assert len(found.pagerduty.events) == 2
+        await deliver(run, *members[:5], alert(incident=of["incident"]))
+        assert len(found.pagerduty.events) == 3, "Alertmanager reminds"
+        assert {event["event_action"] for event in found.pagerduty.events} == {"trigger"}
+
+
+async def test_a_ticket_that_becomes_a_page_is_told_at_once(found, run):
+    ticket = alert("EcindexLag", market=None, dimension=None, member=None, severity="ticket")
+    await deliver(run, ticket)
+    more = alert("EcindexDiskFull", market=None, dimension=None, member=None, severity="ticket")
+    await deliver(run, ticket, more)
+    assert [taken["urgency"] for taken in found.webhook.taken] == ["ticket"]
+    halted = alert("EcindexPartitionHalted", market=None, dimension=None, member=None)
+    await deliver(run, ticket, more, halted)
+    assert [taken["urgency"] for taken in found.webhook.taken] == ["ticket", "page"]
+    assert len(found.mail.mails) == len(found.pagerduty.events) == 2
+
+
 async def test_the_end_says_so_once_and_the_next_time_is_another_incident(found, run):
     await deliver(run)
     await deliver(run, alert(firing=False))
@@ -194,14 +248,18 @@ def group_of(key, *alerts):
     return decode_group(body(notification(*alerts) | {"groupKey": key}))
 
 
-async def test_that_another_series_leads_is_news_in_the_next_message(found, tmp_path):
+async def test_that_another_series_leads_is_news_in_the_next_message(found, tmp_path, clock):
     name = "PK-20260102T0437-down"
     outage = alert(incident=name)
     toys = alert("EcindexDemandShift", dimension="category", member="toys", incident=name)
-    async with delivering(found, tmp_path, now=redis_holds(NOW_MS)) as run:
+    async with delivering(found, tmp_path, clock=clock, now=redis_holds(NOW_MS)) as run:
         await deliver(run, outage, toys)
-    async with delivering(found, tmp_path, now=redis_holds(NOW_MS, member="toys")) as run:
+    clock[0] += 5 * 60_000
+    led_by_toys = redis_holds(clock[0], member="toys")
+    async with delivering(found, tmp_path, clock=clock, now=led_by_toys) as run:
         await deliver(run, outage | {"status": "resolved"}, toys)
+        assert len(found.webhook.taken) == 1
+        await run.delivery.refresh()
     led = "Now about Toys (category, Pakistan); the last message was about Pakistan. No longer fires: "
     assert [taken["kind"] for taken in found.webhook.taken] == ["began", "changed"]
     assert found.webhook.taken[1]["news"].startswith(led)
@@ -236,9 +294,11 @@ async def test_only_a_message_that_comes_again_has_an_id_that_was_there(found, t
     of = {"dimension": "category", "incident": "PK-20260102T0437-down"}
     members = [alert("EcindexDemandShift", member=member, **of) for member in "ab"]
     async with delivering(found, tmp_path, clock=clock, now=redis_holds(NOW_MS)) as run:
-        for _ in range(2):
-            for member in members:
-                await deliver(run, alert(), member, names=to)
+        for member in members * 2:
+            ended = [each | {"status": "resolved"} for each in members if each is not member]
+            await deliver(run, alert(), member, *ended, names=to)
+            clock[0] += 5 * 60_000
+            await run.delivery.refresh()
         for by in ("alice", "bob", "alice"):
             run.market_now.now = redis_holds(NOW_MS, **acknowledged(by))
             await run.delivery.refresh()
@@ -417,8 +477,8 @@ async def test_what_reaches_us_in_two_groups_is_over_when_neither_fires(found, t
         await run.delivery.deliver(group_of("ticket", failures), ["webhook"])
         run.market_now.now = over
         await run.delivery.deliver(group_of("page", whole | {"status": "resolved"}), to)
-        assert [taken["kind"] for taken in found.webhook.taken] == ["began", "changed", "changed"]
-        assert found.webhook.taken[2]["alerts"][0]["name"] == "EcindexPaymentFailures"
+        assert [taken["kind"] for taken in found.webhook.taken] == ["began", "changed"]
+        assert found.webhook.taken[1]["alerts"][-1]["name"] == "EcindexPaymentFailures"
         assert list(found.pagerduty.open) == [name]
     async with delivering(found, tmp_path, now=over) as run:
         gone = failures | {"status": "resolved"}
