@@ -269,6 +269,7 @@ class MarketCompile:
         read_ms = self.shifts.panes_read_ms(self.progress.horizon_ms)
         changed = self._drain()
         shifts = self._watch(changed=revised or history_changed)
+        self.shifts.heed_answers()
         vintages = self._learn(history_changed=history_changed, moved=moved)
         rebased = self._rebase()
         days = self.days.step(changed, applied, rebased)

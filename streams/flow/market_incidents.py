@@ -55,16 +55,37 @@ class MarketIncidents:
 
     def restore(self, kept: list[Incident]) -> None:
         """Continue with the incidents of an earlier owner."""
-        self.kept = kept
-        self._until = -1
-        self._shown = _shown(kept)
+        self._continue(kept)
 
     def set_back(self, now_ms: int) -> None:
         """End what goes on, and forget what was found later: the clock is set back to ``now_ms``."""
-        self.kept = set_back(self.kept, now_ms)
-        self._until = -1
+        self._continue(set_back(self.kept, now_ms))
         self._found.clear()
-        self._shown = _shown(self.kept)
+
+    def _continue(self, kept: list[Incident]) -> None:
+        self.kept = kept
+        self._until = -1
+        self._silenced = {}
+        self._shown = _shown(kept)
+
+    def heed(self, silenced: Callable[[Incident], frozenset[ShiftName]]) -> None:
+        """Let answers count in what is shown until the first step; ``silenced`` as in ``step``.
+
+        An answer may be read after the record, and a step may have to wait for minutes.
+        """
+        if self._until >= 0:
+            return
+        self._silenced, self._shown = self._quiet(silenced), _shown(self.kept)
+        for shown in self._shown:
+            of_detectors = shown.lead.name
+            shown.silenced = self._silenced.get(shown.id, frozenset())
+            if shown.lead.name != of_detectors:
+                shown.measures = None
+
+    def _quiet(
+        self, silenced: Callable[[Incident], frozenset[ShiftName]]
+    ) -> dict[str, frozenset[ShiftName]]:
+        return {each.id: names for each in self.kept if (names := silenced(each))}
 
     def shown(self) -> list[Incident]:
         """Copies of the incidents, which no later step changes."""
@@ -115,10 +136,10 @@ class MarketIncidents:
             due = [incident for incident in due if incident.over_ms or incident.measures]
         for incident in due:
             _measure(incident, until, sums, self._step_ms)
-        self._until = until
-        quiet = {each.id: names for each in self.kept if (names := silenced(each))}
+        first, self._until = self._until < 0, until
+        quiet = self._quiet(silenced)
         worse = _note_worse(self.kept, going, quiet)
-        if due or worse or before.keys() != after.keys() or quiet != self._silenced:
+        if first or due or worse or before.keys() != after.keys() or quiet != self._silenced:
             self._silenced = quiet
             self._show(until, cache(sums))
         return before != after or bool(stopped) or worse
@@ -142,7 +163,7 @@ class MarketIncidents:
         return found
 
     def _show(self, until: int, sums: SpanSums) -> None:
-        earlier = {each.id: each for each in self._shown}
+        earlier = {each.id: each for each in self._shown if each.measures}
         recent = Recent(until, sums)
         self._shown = _shown(self.kept)
         for shown in self._shown:

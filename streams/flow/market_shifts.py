@@ -298,6 +298,10 @@ class MarketShifts:
 
     # -- stepping --------------------------------------------------------------------------------
 
+    def heed_answers(self) -> None:
+        """Let answers count in the incidents of a record, which are shown before the first step."""
+        self.incidents.heed(lambda incident: self._silenced(incident, self.done_until_ms))
+
     def step(self, reach: Reach, *, changed: bool) -> list[FoundShift]:
         """Apply what became final and try what is live; return what was found or ended, in order.
 

@@ -13,7 +13,7 @@ from streams.flow.history_book import HistoryBook
 from streams.flow.market import MarketCompile
 from streams.flow.market_answers import AnsweredShifts, GivenAnswers
 from streams.flow.market_expectation import Observed
-from streams.flow.market_shifts import KeptShift, relevels_of, shifted_of
+from streams.flow.market_shifts import KeptShift, MarketShifts, relevels_of, shifted_of
 from streams.flow.wire import partition_of
 from streams.index.answer_records import answer_record
 from streams.index.demand import SCALE
@@ -119,6 +119,19 @@ def test_a_drop_that_was_called_a_false_alarm_and_becomes_an_outage_pages_again(
     assert shown(flow)[ALL] == -1, "a new owner says the same"
     say(flow, FALSE_ALARM, name, only.stopped_ms)
     assert shown(flow) == {}
+
+
+def test_what_a_new_owner_shows_while_its_detectors_wait_heeds_answers(monkeypatch):
+    flow = new_flow()
+    play(flow, [(1.0, 10), (6.0, 8)])
+    total = frozenset({(*ALL, 1)})
+    monkeypatch.setattr(MarketShifts, "_silenced", lambda *_: total)
+    monkeypatch.setattr(MarketShifts, "_teach_sizes", lambda *_: True)
+    partition = partition_of("PK", flow.partials_partitions)
+    flow.start_compile(partition)
+    flow.step(partition)
+    (going,) = flow.published["PK"].incidents
+    assert (going.silenced, going.lead.of_market) == (total, False)
 
 
 def test_an_outage_from_its_begin_is_one_since_it_began():

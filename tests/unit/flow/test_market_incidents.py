@@ -282,6 +282,40 @@ def test_what_pages_after_a_false_alarm_leads_with_its_own_size():
     assert again.lead.member == "mobiles", "taken back"
 
 
+def restored(day):
+    """Let a new owner go on from the record; it has no answers yet."""
+    record = msgspec.json.encode(day.incidents.kept)
+    day.incidents = MarketIncidents("BD")
+    day.incidents.restore(msgspec.json.decode(record, type=list[Incident]))
+    return day.incidents
+
+
+def test_a_new_owner_heeds_answers_before_its_first_step_and_whatever_it_has_shown_before():
+    """After a restart a card was called by what had been called a false alarm, until it changed."""
+    day, shifts = Day(), {MOBILES: (10, 12), TOYS: (10, 14)}
+    day.play(10, {}, {})
+    day.play(6, {MOBILES: 0.0, TOYS: 0.5}, shifts)
+    day.silenced = frozenset({(*MOBILES, 1)})
+    (going,) = day.play(1, {MOBILES: 0.0, TOYS: 0.5}, shifts)
+    incidents = restored(day)
+    assert incidents.shown()[0].lead.member == "mobiles"
+    incidents.heed(lambda _: day.silenced)
+    (shown,) = incidents.shown()
+    assert (shown.lead.member, shown.silenced) == (going.lead.member, going.silenced)
+    assert shown.measures is None, "those of Mobiles"
+    assert incidents.kept[0].lead.member == "mobiles"
+    (over,) = day.play(1, {}, {}, [(MOBILES, 10), (TOYS, 10)])
+    missed = over.measures.difference.events
+    for _ in range(2):
+        incidents = restored(day)
+        incidents.heed(lambda _: day.silenced)
+        (shown,) = day.play(1, {}, {})
+        assert (shown.lead.member, shown.measures.difference.events) == ("toys", missed)
+    incidents.restore(incidents.kept)
+    (shown,) = day.play(1, {}, {})
+    assert shown.lead.member == "toys", "nothing has changed since"
+
+
 def at_minute(minute):
     return (T0 + minute) * MINUTE_MS
 
