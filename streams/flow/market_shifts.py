@@ -340,6 +340,7 @@ class MarketShifts:
         self.behind = last < final
         if not self.behind:
             found += self._try_live(max(first, last), reach, changed=changed)
+            self.incidents.note_found(self.watch.live_ends)
         self.incidents.note_found(found)
         until = self.watch.done_until if self.behind else reach.live_ms // MINUTE_MS
         statuses = None if self.behind else self.statuses()

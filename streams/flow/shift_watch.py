@@ -192,6 +192,8 @@ class ShiftWatch:
         """Expectation of the last minute that was applied or tried."""
         self._published: dict[int, tuple[int, bool]] = {}
         """For each series: number of the last shift published as live, and whether its end was."""
+        self.live_ends: list[FoundShift] = []
+        """Every end that live minutes show now, published before or not."""
         self._why: dict[int, tuple[tuple[float, float], Contributors]] = {}
         """For each active shift: its minutes until it was found, and who contributed to them."""
 
@@ -248,6 +250,7 @@ class ShiftWatch:
             before.page_days, before.drifts, before.design, before.rests
         )
         self._published.clear()
+        self.live_ends = []
         self._why.clear()
 
     # -- stepping --------------------------------------------------------------------------------
@@ -305,6 +308,7 @@ class ShiftWatch:
         for minute in minutes:
             if minute.minute >= self.done_until:
                 events += self._advance(self._live, minute)
+        self.live_ends = self._found([each for each in events if each.kind == "end"], LIVE, sums)
         return self._found([event for event in events if self._is_news(event)], LIVE, sums)
 
     def statuses(self, sums: Sums) -> list[SeriesStatus]:

@@ -65,12 +65,12 @@ class Worker:
         for known in (sizes.size, sizes.next_size):
             known[:] = 50.0
 
-    def sell(self, pane_ms, orders):
+    def sell(self, pane_ms, orders, through=1):
         row = [0] * self.ledger.layout.live_width
         row[col.ORDERS] = orders
         key = SlotKey("PK", LIVE_BOOK, pane_ms)
         self.ledger.apply_row(
-            key, SP, 1, row, b"", f"{pane_ms}".encode(), offset=1, labels=PackedRow([])
+            key, SP, through, row, b"", f"{pane_ms}".encode(), offset=1, labels=PackedRow([])
         )
 
     def step(self, as_of_ms):
@@ -367,3 +367,29 @@ def test_less_than_a_minute_without_orders_is_no_outage():
             worker.step(ends_ms)
             kinds |= {published_incident(each).kind for each in worker.shifts.incidents.shown()}
     assert kinds == {"drop"}
+
+
+def test_an_end_that_late_events_took_back_and_that_comes_again_ends_its_own_shift():
+    """It was published before, so it was no news: the next shift was taken for the same one."""
+    worker, final_ms = Worker(), T + 20 * MINUTE_MS
+
+    def sell(first, until, times, through=1):
+        for pane_ms in range(T + first * MINUTE_MS, T + until * MINUTE_MS, PANE_MS):
+            worker.sell(pane_ms, int(times * RATE) // 12, through)
+        worker.ledger.fold_closed(SP, final_ms)
+        reach = Reach(final_ms, T + until * MINUTE_MS, T, T)
+        found = worker.shifts.step(reach, changed=True)
+        while worker.shifts.behind:
+            found += worker.shifts.step(reach, changed=True)
+        kept = worker.shifts.incidents.kept
+        shifts = [shift for each in kept for shift in each.shifts if shift.of_market]
+        events = [(each.event, each.number) for each in found if each.dimension == "market"]
+        return [(each.number, each.over_ms > 0, each.repaged) for each in shifts], events
+
+    sell(0, 20, 1.0)
+    assert sell(20, 28, 6.0) == ([(1, False, False)], [("page", 1)])
+    assert sell(28, 40, 1.0) == ([(1, True, False)], [("end", 1)])
+    assert sell(28, 40, 5.0, through=2) == ([(1, False, False)], []), "late events"
+    for pane_ms in range(T + 40 * MINUTE_MS, T + 52 * MINUTE_MS, PANE_MS):
+        worker.sell(pane_ms, RATE // 12)
+    assert sell(52, 60, 6.0) == ([(1, True, False), (2, False, False)], [("page", 2)])
