@@ -69,7 +69,7 @@ class Ledger:
         self.members = MemberRows(self.layout)
         self.local_days = LocalDays(market.time_zone)
         self.pane_ms = self._pane_ms = methodology.pane_ms
-        self._grace_ms = methodology.grace_ms
+        self.grace_ms = methodology.grace_ms
         self._day_grace_ms = methodology.day_grace_ms
         self.quarters_kept_ms = QUARTERS_KEPT_MS + methodology.grace_ms
         self.merged: dict[SlotId, Merged] = {}
@@ -268,7 +268,7 @@ class Ledger:
 
     def _is_closed(self, slot: SlotKey, watermark_ms: int) -> bool:
         if slot.book == LIVE:
-            return slot.slot + self._pane_ms + self._grace_ms <= watermark_ms
+            return slot.slot + self._pane_ms + self.grace_ms <= watermark_ms
         return self.local_days.end_ms(slot.slot) + self._day_grace_ms <= watermark_ms
 
     def _fold_pane(self, start_ms: int, sp: str, closed: OpenRow) -> None:

@@ -174,7 +174,10 @@ class MarketShifts:
     ) -> None:
         """``answers``: what operators say of the market's incidents; its reader goes on adding."""
         self._step_ms = step_ms_of(ledger.pane_ms)
-        self.watch = ShiftWatch(ledger.layout, rules, market_share, MINUTE_MS // self._step_ms)
+        # Both ends are rounded to minutes, and what is final is known a little later.
+        ahead = -(-ledger.grace_ms // MINUTE_MS) + 2
+        panes = MINUTE_MS // self._step_ms
+        self.watch = ShiftWatch(ledger.layout, rules, market_share, panes, ahead)
         self.kept: list[KeptShift] = []
         self.incidents = MarketIncidents(ledger.layout.market.code, self._step_ms)
         self.behind = False

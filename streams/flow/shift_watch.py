@@ -159,9 +159,17 @@ class ShiftWatch:
     """Detectors of every watched series of a market."""
 
     def __init__(
-        self, layout: Layout, rules: ShiftRules, market_share: float, panes: int = 12
+        self,
+        layout: Layout,
+        rules: ShiftRules,
+        market_share: float,
+        panes: int = 12,
+        ahead_minutes: int = 0,
     ) -> None:
-        """``panes``: steps of the fast clock in a minute, as many as ``WatchedMinute.panes``."""
+        """``panes``: steps of the fast clock in a minute, as many as ``WatchedMinute.panes``.
+
+        ``ahead_minutes``: how far live minutes run ahead of final ones.
+        """
         every = watched(layout)
         places = layout.market.places or len(every) - 1
         self.series = foremost(every, layout.market, watched_most(rules, places))
@@ -176,7 +184,7 @@ class ShiftWatch:
         self._final = Detectors(
             np.array(page),
             np.array(drifts, dtype=bool),
-            DetectorDesign(panes=panes),
+            DetectorDesign(panes=panes, ahead_minutes=ahead_minutes),
             rests(self.series),
         )
         self._live = self._final
@@ -267,7 +275,8 @@ class ShiftWatch:
         """
         if self._taught is None:
             self._taught = self._final.copy()
-            self._taught.sizes = LearntSizes(len(self.series), self._final.design.panes)
+            design = self._final.design
+            self._taught.sizes = LearntSizes(len(self.series), design.panes, design.ahead_minutes)
         for minute in minutes:
             if minute.expectation is not None:
                 counts, panes = self._read(minute)

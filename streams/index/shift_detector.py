@@ -63,13 +63,17 @@ _DATES_WITHIN_MINUTES = 2 * SLOW.step_minutes
 
 @dataclass(frozen=True, slots=True)
 class DetectorDesign:
-    """What the detectors of a market have in common. ``panes``: steps of the fast clock in a minute."""
+    """What the detectors of a market have in common. ``panes``: steps of the fast clock in a minute.
+
+    ``ahead_minutes``: how far live minutes run ahead of final ones.
+    """
 
     fast: ClockDesign = FAST
     panes: int = 12
     learns: bool = True
     """False: all alternatives use FAST_SIZE and all steps are minutes."""
     silence_minutes: int = SILENCE_MINUTES
+    ahead_minutes: int = 0
 
 
 Seen = tuple[Array, Array, Array]
@@ -120,7 +124,7 @@ class Detectors:
         self.fast = SeriesClock.fresh(self.design.fast, n)
         self.slow = SeriesClock.fresh(SLOW, n)
         self.drift = SeriesClock.fresh(DRIFT, n)
-        self.sizes = LearntSizes(n, self.design.panes)
+        self.sizes = LearntSizes(n, self.design.panes, self.design.ahead_minutes)
         self.silent_until: Array = np.zeros((2, n))
         """First minute in which a direction is watched again: 2 (up, down) x series."""
         self.held: Array = np.zeros((4, n))

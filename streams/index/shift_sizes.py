@@ -18,8 +18,9 @@ known of it. An hour in which a shift was open teaches nothing.
 Until two terms are known, panes are judged by the minutes there are, two at least. They have no scatter
 of terms yet: their upper limit is that of a sample of so many negative-binomial panes.
 
-What an hour taught is used an hour later (a term: ten minutes later; the first minutes: five). So live
-minutes, which run ahead of the final ones, are judged with the k with which the final ones will be.
+What an hour taught is used an hour later (a term: ten minutes later; the first minutes: five), or later
+where the grace is longer. So live minutes, which run ahead of the final ones, are judged with the k with
+which the final ones will be.
 """
 
 from __future__ import annotations
@@ -54,15 +55,21 @@ blocks, and minutes. The term under way has the first five, with squares of pane
 _HOUR_SUMS, _TERM_SUMS = 9, 6
 _BY_MINUTES, _BY_BLOCKS, _BY_PANES = range(3)
 _SCALES, _MOMENTS = 3, 5
+_HOUR_KEEPS = float(np.exp(-1 / FORTNIGHT_HOURS))
+"""What a further hour leaves of the weight of the earlier ones."""
 _TERM_KEEPS = float(np.exp(-TERM_MINUTES / 60 / FORTNIGHT_HOURS))
 """What a further term leaves of the weight of the earlier ones."""
 
 
 class LearntSizes:
-    """Sizes of many series. ``panes``: panes in a minute."""
+    """Sizes of many series. ``panes``: panes in a minute. ``ahead``: minutes that live ones run ahead."""
 
-    def __init__(self, series: int, panes: int) -> None:
+    def __init__(self, series: int, panes: int, ahead: int = 0) -> None:
         self.panes = panes
+        self._hours_wait = _whole(ahead, 60)
+        """Minutes from one to the next at which a size counts that was learnt by the one before."""
+        self._terms_wait = _whole(ahead, TERM_MINUTES)
+        self._first_wait = _BLOCK_MINUTES if ahead <= _BLOCK_MINUTES else self._terms_wait
         self.size: Array = np.full(series, FAST_SIZE)
         """Size of a minute that counts now."""
         self.pane_size: Array = np.zeros(series)
@@ -98,7 +105,9 @@ class LearntSizes:
 
     def use_at_once(self) -> None:
         """Let what was taught count from the next minute on: no live minute was judged before it."""
+        self._size_terms()
         self._judge_first_minutes()
+        self._size_hours()
         self.size, self.pane_size = self.next_size, self.next_pane_size
 
     def minute(self, minute: int, observed: Array, mu: Array, panes: Array | None) -> None:
@@ -122,18 +131,25 @@ class LearntSizes:
                 self.hour[_XX5 : _EE5 + 1] += (x * x, x * mu, mu * mu)
                 self.block[:] = 0.0
 
-        if (minute + 1) % _BLOCK_MINUTES == 0:
-            term_ends = (minute + 1) % TERM_MINUTES == 0
-            due = self._few_terms | term_ends
+        ends = minute + 1
+        terms_due = ends % self._terms_wait == 0
+        if first_due := ends % self._first_wait == 0:
+            due = self._few_terms | terms_due
             self.pane_size = np.where(due, self.next_pane_size, self.pane_size)
-            if self.learns:
-                if term_ends:
-                    self._teach_term()
-                self._judge_first_minutes()
-        if (minute + 1) % 60 == 0:
+        if ends % self._hours_wait == 0:
             self.size = self.next_size
-            if self.learns:
-                self._teach_hour()
+        if not self.learns:
+            return
+        if ends % TERM_MINUTES == 0:
+            self._teach_term()
+        if terms_due:
+            self._size_terms()
+        if first_due:
+            self._judge_first_minutes()
+        if ends % 60 == 0:
+            self._teach_hour()
+        if ends % self._hours_wait == 0:
+            self._size_hours()
 
     @property
     def _few_terms(self) -> Flags:
@@ -148,6 +164,8 @@ class LearntSizes:
         self.taught[1] = np.where(usable, self.taught[1] * _TERM_KEEPS + 1, self.taught[1])
         # The first term goes on until it is whole: its minutes are all that is known.
         self.term[:, whole | (self.taught[1] > 0)] = 0.0
+
+    def _size_terms(self) -> None:
         _, upper = self._limits(_BY_PANES)
         self.next_pane_size = np.where(self._few_terms, 0.0, _size_of(upper))
 
@@ -179,7 +197,7 @@ class LearntSizes:
         x, e, xx, xe, ee, xx5, xe5, ee5, minutes = self.hour
         usable = (minutes == 60) & (x > 0)  # noqa: PLR2004 - a whole hour
         level = x / np.where(usable, e, 1.0)
-        keep = np.exp(-1 / FORTNIGHT_HOURS)
+        keep = _HOUR_KEEPS
         a = _beyond(xx - 2 * level * xe + level**2 * ee, 60, x)
         self._add(_BY_MINUTES, usable, a, level**2 * ee, keep)
         blocks = 60 // _BLOCK_MINUTES
@@ -187,12 +205,14 @@ class LearntSizes:
         self._add(_BY_BLOCKS, usable, _BLOCK_MINUTES * a, level**2 * ee5, keep)
         self.taught[0] = np.where(usable, self.taught[0] * keep + 1, self.taught[0])
         self.hour[:] = self.block[:] = 0.0
+
+    def _size_hours(self) -> None:
         limits = (self._limits(_BY_MINUTES), self._limits(_BY_BLOCKS))
         lower = np.maximum(limits[0][0], limits[1][0])
         upper = np.maximum(limits[0][1], limits[1][1])
         regular, bursty = _size_of(upper), np.minimum(_size_of(lower), FAST_SIZE)
         size = np.where(regular >= FAST_SIZE, regular, bursty)
-        enough = self.taught[0] >= HOURS_MIN * keep**HOURS_MIN
+        enough = self.taught[0] >= HOURS_MIN * _HOUR_KEEPS**HOURS_MIN
         self.next_size = np.where(enough, size, FAST_SIZE)
 
     def _add(self, scale: int, usable: Flags, a: Array, b: Array, keep: float) -> None:
@@ -209,6 +229,11 @@ class LearntSizes:
         error = _Z * np.sqrt(np.maximum(aa - 2 * r * ab + r**2 * bb, 0.0)) / below
         error[~known] = np.inf
         return r - error, r + error
+
+
+def _whole(minutes: int, period: int) -> int:
+    """Whole periods, one at least, that are no shorter than so many minutes."""
+    return max(1, -(-minutes // period)) * period
 
 
 def _size_of(r: Array) -> Array:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -219,6 +221,14 @@ def test_a_market_that_becomes_live_on_a_day_of_backlog_knows_at_once_how_bursty
     taken_over.shifts.restore(decode_shifts(old.shifts.take_record()))
     taken_over.step(live_ms + MINUTE_MS)
     assert taken_over.shifts.watch.record() == old.shifts.watch.record()
+
+
+@pytest.mark.parametrize(("grace_ms", "minutes"), [(GRACE_MS, 4), (HOUR_MS, 62)])
+def test_sizes_wait_for_as_long_as_live_minutes_run_ahead(grace_ms, minutes):
+    ledger = Ledger(METHODOLOGY.markets["PK"], replace(METHODOLOGY, grace_ms=grace_ms))
+    expectation = Constant(ledger.layout.live_width)
+    shifts = MarketShifts(ledger, expectation, METHODOLOGY.shifts, 1.0, lambda day: None)
+    assert shifts.watch._final.design.ahead_minutes == minutes
 
 
 def backlog(minutes=26 * 60 + 17):

@@ -224,6 +224,27 @@ def test_the_first_minutes_count_five_minutes_later():
     assert counts[-1][1]
 
 
+@pytest.mark.parametrize(("ahead", "hours"), [(4, 2), (12, 2), (62, 30)])
+def test_live_minutes_are_judged_with_the_sizes_of_their_final_ones(ahead, hours):
+    """With a grace of an hour they were judged without what the final ones had learnt by then."""
+    rng = np.random.default_rng(8)
+    sizes, rate = LearntSizes(3, PANES, ahead), np.full(3, RATE)
+    final, live = [], {}
+    for minute in range(hours * 60):
+        own = rng.poisson(RATE / PANES, (PANES, 3)).astype(float)
+        sizes.minute(minute, own.sum(axis=0), rate, own)
+        final.append((sizes.size.tolist(), sizes.pane_size.tolist()))
+        if minute % 7 == 0:
+            tried = sizes.tried()
+            for later in range(minute + 1, minute + 1 + ahead):
+                tried.minute(later, own.sum(axis=0), rate, own)
+                live[minute, later] = tried.size.tolist(), tried.pane_size.tolist()
+    assert sizes.by_pane.all()
+    assert (sizes.size > FAST_SIZE).all() == (hours > 25)
+    wrong = [at for at, found in live.items() if at[1] < len(final) and found != final[at[1]]]
+    assert wrong == []
+
+
 def test_bursts_that_last_minutes_make_the_size_small():
     rng = np.random.default_rng(4)
     kept = np.exp(-1 / 3)
