@@ -56,6 +56,9 @@ _LARGE = (0.4, 2.5)
 """Alternatives at most and at least as large use the size that was learnt."""
 _EXTREME = (0.05, 4.0)
 """Alternatives at most and at least as large are watched again when the shift that paged is over."""
+MEMBERS_AGAIN_MAX = 3
+"""Members are watched again only while no more of them are silenced: each end of a shift takes room in the
+detectors' record (decision 0232)."""
 _DATES_FROM_DAYS = 150.0
 """Evidence from which the fast clock's start is the better one (decision 0224)."""
 _DATES_WITHIN_MINUTES = 2 * SLOW.step_minutes
@@ -143,6 +146,8 @@ class Detectors:
         self._large = (self.design.learns & ((factors <= _LARGE[0]) | (factors >= _LARGE[1])))[
             :, None
         ]
+        self._masks: dict[str, tuple[float, Array]] = {}
+        """By clock: what is watched, and the minute from which on that may be out of date."""
         self._set_noise(np.zeros(n))
 
     def copy(self) -> Detectors:
@@ -161,7 +166,12 @@ class Detectors:
         copy.__dict__.update(
             _fast_bands=self._fast_bands.copy(), _slow_bands=self._slow_bands.copy()
         )
+        copy._masks = dict(self._masks)
         return copy
+
+    def watch_anew(self) -> None:
+        """Forget which alternatives are watched: a page, an end or a record has changed it."""
+        self._masks = {}
 
     # -- stepping --------------------------------------------------------------------------------
 
@@ -367,11 +377,17 @@ class Detectors:
     def _watched(self, design: ClockDesign, minute: int) -> Array:
         """1 for each alternative that is not silenced, else 0: alternatives x series.
 
-        A page silences its direction for a day. Once the shift of a total is over, its extreme
-        alternatives are watched again: a second outage within a day paged nobody (decision 0231).
+        A page silences its direction for a day. Once the shift of a total is over, or that of one of a
+        few members, its extreme alternatives are watched again: a second outage within a day paged
+        nobody (decisions 0231, 0232).
         """
+        until, mask = self._masks.get(design.name, (0.0, _NONE))
+        if minute < until:
+            return mask
         waits = self.silent_until > minute
-        goes_on = np.tile(~self.drifts, (2, 1))
+        goes_on = np.zeros_like(waits)
+        if (waits & ~self.drifts).sum() > MEMBERS_AGAIN_MAX:
+            goes_on[:] = ~self.drifts
         for series, shift in self.open.items():
             goes_on[0 if shift.direction == UP else 1, series] = True
         found = [
@@ -379,7 +395,10 @@ class Detectors:
             for side, factors in enumerate((design.up, design.down))
             for factor in factors
         ]
-        return np.array(found, dtype=float)
+        mask = np.array(found, dtype=float)
+        until = float(self.silent_until[waits].min(initial=math.inf))
+        self._masks[design.name] = until, mask
+        return mask
 
     def _set_noise(self, noise: Array) -> None:
         changed = np.flatnonzero(noise != self.noise)
@@ -445,6 +464,7 @@ class Detectors:
         self.silent_until[0 if direction == UP else 1, series] = ends + self.design.silence_minutes
         for clock in (self.fast, self.slow, self.drift):
             clock.forget(series)
+        self.watch_anew()
         return [*events, page]
 
     def _strongest(self, series: int) -> tuple[int, SeriesClock, int]:
@@ -520,6 +540,7 @@ class Detectors:
 
     def _end(self, series: int, at: float) -> ShiftEvent:
         shift = self.open.pop(series)
+        self.watch_anew()
         return ShiftEvent(
             series=series,
             kind="end",

@@ -62,6 +62,7 @@ def restore(detectors: Detectors, states: Mapping[int, ShiftState]) -> None:
         if state.sizes is not None:
             _restore_sizes(detectors.sizes, at, state.sizes)
     detectors.open = {at: state.open for at, state in states.items() if state.open is not None}
+    detectors.watch_anew()
 
 
 def _clock_states(clock: SeriesClock) -> list[ClockState]:

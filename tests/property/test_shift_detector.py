@@ -14,7 +14,7 @@ from streams.index.methodology import parse
 from streams.index.partials import Layout
 from streams.index.shift_budget import market_shares, page_days, weights
 from streams.index.shift_clock import MICRO
-from streams.index.shift_detector import Detectors
+from streams.index.shift_detector import MEMBERS_AGAIN_MAX, DetectorDesign, Detectors
 from streams.index.shift_ratio import contributors, ratio_interval
 from streams.index.shift_series import watched
 from tests.support.one_series import OneSeries
@@ -157,9 +157,44 @@ def test_a_moderate_shift_is_silenced_for_a_day_after_a_page_though_that_is_over
     assert [event.kind for event in run(total, series)] == ["page", "end"]
 
 
-def test_a_second_stop_of_a_member_within_a_day_is_no_page():
-    series = minutes([(1.0, 600), (0.0, 60), (1.0, 60), (0.0, 300)], 20.0, seed=7)
+@pytest.mark.parametrize(
+    ("members", "again"), [(MEMBERS_AGAIN_MAX, True), (MEMBERS_AGAIN_MAX + 1, False)]
+)
+def test_a_second_stop_of_a_few_members_within_a_day_is_paged_again(members, again):
+    """A payment method that stopped again in the night was a suspicion on a page nobody looked at."""
+    n = members + 1  # the market's total goes on
+    detectors = Detectors(np.full(n, PAGE_DAYS), np.arange(n) == members)
+    parts = [(1.0, 600), (0.0, 60), (1.0, 60), (0.0, 60)]
+    found = []
+    for minute, x, e in minutes(parts, 20.0, seed=7):
+        observed, expected = np.full(n, float(x)), np.full(n, float(e))
+        observed[members] = 20.0
+        found += detectors.minute(minute, observed, expected, np.full(n, NOISE))
+    pages = [event.series for event in found if event.kind == "page"]
+    assert pages == [*range(members)] * (1 + again)
+    assert {event.number for event in found} == {1, 2} if again else {1}
+
+
+def test_a_second_moderate_fall_of_a_member_within_a_day_is_no_page():
+    series = minutes([(1.0, 600), (0.0, 60), (1.0, 60), (0.4, 300)], 20.0, seed=7)
     assert [event.kind for event in run(fresh(), series)] == ["page", "end"]
+
+
+def test_what_is_watched_changes_with_a_page_an_end_and_the_end_of_a_silence():
+    """It is worked out anew at these alone: a copy, a restart and a slow reader see the same."""
+    one = OneSeries(PAGE_DAYS, design=DetectorDesign(silence_minutes=90))
+    clocks, seen = (one.detectors.fast.design, one.detectors.slow.design), []
+    for minute, x, e in minutes([(1.0, 60), (6.0, 30), (1.0, 130), (0.0, 10)], 20.0, seed=7):
+        one.minute(minute, x, e, NOISE)
+        for clock in clocks:
+            mask = one.detectors._watched(clock, minute + 1)
+            anew = one.detectors.copy()
+            anew.watch_anew()
+            assert mask.tolist() == anew._watched(clock, minute + 1).tolist()
+            if clock is clocks[0] and (not seen or seen[-1] != mask.tolist()):
+                seen.append(mask.tolist())
+    up = [[round(sum(each[0] for each in mask[:5])) for mask in seen]]
+    assert up == [[5, 0, 2, 5, 5]], "and the stop silences the other direction"
 
 
 def test_a_stop_soon_after_a_jump_is_another_shift():

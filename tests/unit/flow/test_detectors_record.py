@@ -13,6 +13,7 @@ from streams.index.incident_measures import Affected, Excess, Measures
 from streams.index.incidents import INCIDENTS_MAX, SHIFTS_KEPT, Incident, IncidentShift
 from streams.index.page_budget import PAGED_MAX, PagedIncident, PageLog
 from streams.index.partials import Layout
+from streams.index.shift_detector import MEMBERS_AGAIN_MAX
 from streams.index.shift_ratio import Contributor, RatioInterval
 from streams.index.shift_states import OpenShift
 from streams.worker.outbox import OutboxSettings
@@ -22,6 +23,8 @@ MINUTE = 29_925_000.25
 MS = 1_795_500_000_000
 NAME = "PK-20261124T0537-down"
 MEMBER = "category", "a_member_of_a_longer_name"
+AGAIN_AN_HOUR = 20 * (1 + MEMBERS_AGAIN_MAX)
+"""Of the total too. Until a stop is found, and that it is over, three minutes go by at least."""
 INTERVAL = RatioInterval(123.0, 456.123456, 0.123456, 0.1, 0.2)
 
 
@@ -78,8 +81,8 @@ def test_where_each_watched_series_is_shifted_and_every_limit_is_reached_the_rec
         [kept] * (KEPT_MAX - 1)
         + [KeptShift("market", "all", 3, "fast", MINUTE, MINUTE, MINUTE, 1, 1, adopted, NAME)],
         20_000,
-        # Those that go on, and as many that ended within the hour.
-        incidents=[open_incident(2 * WATCHED_MAX), *[incident(SHIFTS_KEPT)] * (INCIDENTS_MAX - 1)],
+        # Those that go on, as many that ended within the hour, and those of the few that are watched again.
+        incidents=[open_incident(2 * WATCHED_MAX + AGAIN_AN_HOUR), *[incident(SHIFTS_KEPT)] * (INCIDENTS_MAX - 1)],
         pages=PageLog(1, [PagedIncident(NAME, MS)] * PAGED_MAX),
     )
     size_bytes = len(encode_shifts(record))
