@@ -57,8 +57,8 @@ _LARGE = (0.4, 2.5)
 _EXTREME = (0.05, 4.0)
 """Alternatives at most and at least as large are watched again when the shift that paged is over."""
 MEMBERS_AGAIN_MAX = 3
-"""Members are watched again only while no more of them are silenced: each end of a shift takes room in the
-detectors' record (decision 0232)."""
+"""Members are watched again only while no more of them are silenced: each end of a shift takes room in
+the detectors' record (decision 0232)."""
 _DATES_FROM_DAYS = 150.0
 """Evidence from which the fast clock's start is the better one (decision 0224)."""
 _DATES_WITHIN_MINUTES = 2 * SLOW.step_minutes
@@ -164,9 +164,10 @@ class Detectors:
         copy.pages = self.pages.copy()
         copy.open = {at: msgspec.structs.replace(shift) for at, shift in self.open.items()}
         copy.__dict__.update(
-            _fast_bands=self._fast_bands.copy(), _slow_bands=self._slow_bands.copy()
+            _fast_bands=self._fast_bands.copy(),
+            _slow_bands=self._slow_bands.copy(),
+            _masks=dict(self._masks),
         )
-        copy._masks = dict(self._masks)
         return copy
 
     def watch_anew(self) -> None:

@@ -62,7 +62,10 @@ _TERM_KEEPS = float(np.exp(-TERM_MINUTES / 60 / FORTNIGHT_HOURS))
 
 
 class LearntSizes:
-    """Sizes of many series. ``panes``: panes in a minute. ``ahead``: minutes that live ones run ahead."""
+    """Sizes of many series.
+
+    ``panes``: panes in a minute. ``ahead``: minutes that live ones run ahead of final ones.
+    """
 
     def __init__(self, series: int, panes: int, ahead: int = 0) -> None:
         self.panes = panes
@@ -116,40 +119,48 @@ class LearntSizes:
         ``mu``: events expected; 0: the minute teaches nothing, nor does its hour. ``panes``: events by
         pane, panes x series; None: unknown.
         """
-        if self.learns:
-            awake = mu > 0
-            x = np.where(awake, observed, 0.0)
-            self.hour[: _EE + 1] += (x, mu, x * x, x * mu, mu * mu)
-            self.hour[_MINUTES] += awake
-            self.block += (x, mu)
-            if panes is not None:
-                squares = (panes * panes).sum(axis=0)
-                self.term[: _EE + 1] += (x, mu, np.where(awake, squares, 0.0), x * mu, mu * mu)
-                self.term[_EE + 1] += awake
-            if (minute + 1) % _BLOCK_MINUTES == 0:
-                x, mu = self.block
-                self.hour[_XX5 : _EE5 + 1] += (x * x, x * mu, mu * mu)
-                self.block[:] = 0.0
-
         ends = minute + 1
-        terms_due = ends % self._terms_wait == 0
-        if first_due := ends % self._first_wait == 0:
+        first_due, terms_due, hours_due = (
+            ends % wait == 0 for wait in (self._first_wait, self._terms_wait, self._hours_wait)
+        )
+        if self.learns:
+            self._add_counts(minute, observed, mu, panes)
+        if first_due:
             due = self._few_terms | terms_due
             self.pane_size = np.where(due, self.next_pane_size, self.pane_size)
-        if ends % self._hours_wait == 0:
+        if hours_due:
             self.size = self.next_size
         if not self.learns:
             return
-        if ends % TERM_MINUTES == 0:
-            self._teach_term()
+        self._teach(ends)
         if terms_due:
             self._size_terms()
         if first_due:
             self._judge_first_minutes()
+        if hours_due:
+            self._size_hours()
+
+    def _add_counts(self, minute: int, observed: Array, mu: Array, panes: Array | None) -> None:
+        awake = mu > 0
+        x = np.where(awake, observed, 0.0)
+        self.hour[: _EE + 1] += (x, mu, x * x, x * mu, mu * mu)
+        self.hour[_MINUTES] += awake
+        self.block += (x, mu)
+        if panes is not None:
+            squares = (panes * panes).sum(axis=0)
+            self.term[: _EE + 1] += (x, mu, np.where(awake, squares, 0.0), x * mu, mu * mu)
+            self.term[_EE + 1] += awake
+        if (minute + 1) % _BLOCK_MINUTES == 0:
+            x, mu = self.block
+            self.hour[_XX5 : _EE5 + 1] += (x * x, x * mu, mu * mu)
+            self.block[:] = 0.0
+
+    def _teach(self, ends: int) -> None:
+        """Learn what ended with a minute; ``ends``: the minute after it."""
+        if ends % TERM_MINUTES == 0:
+            self._teach_term()
         if ends % 60 == 0:
             self._teach_hour()
-        if ends % self._hours_wait == 0:
-            self._size_hours()
 
     @property
     def _few_terms(self) -> Flags:

@@ -81,8 +81,11 @@ def test_where_each_watched_series_is_shifted_and_every_limit_is_reached_the_rec
         [kept] * (KEPT_MAX - 1)
         + [KeptShift("market", "all", 3, "fast", MINUTE, MINUTE, MINUTE, 1, 1, adopted, NAME)],
         20_000,
-        # Those that go on, as many that ended within the hour, and those of the few that are watched again.
-        incidents=[open_incident(2 * WATCHED_MAX + AGAIN_AN_HOUR), *[incident(SHIFTS_KEPT)] * (INCIDENTS_MAX - 1)],
+        # Those that go on, and as many that ended within the hour; the few that are watched again.
+        incidents=[
+            open_incident(2 * WATCHED_MAX + AGAIN_AN_HOUR),
+            *[incident(SHIFTS_KEPT)] * (INCIDENTS_MAX - 1),
+        ],
         pages=PageLog(1, [PagedIncident(NAME, MS)] * PAGED_MAX),
     )
     size_bytes = len(encode_shifts(record))
