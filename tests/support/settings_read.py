@@ -13,7 +13,7 @@ import textwrap
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from functools import cache
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 from pydantic import BaseModel
 from support.prose import parsed, walked
@@ -39,8 +39,9 @@ def models_of(root: type[BaseModel]) -> dict[str, type[BaseModel]]:
     """The classes of the settings by name, including the root."""
     found = {root.__name__: root}
     for field in root.model_fields.values():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            found |= models_of(field.annotation)
+        for each in (field.annotation, *get_args(field.annotation)):  # also tables in a list
+            if isinstance(each, type) and issubclass(each, BaseModel):
+                found |= models_of(each)
     return found
 
 
