@@ -34,7 +34,7 @@ class CloudEvent(msgspec.Struct, frozen=True):
     source: _Named
     type: _Named
     datacontenttype: str | None = None
-    data: msgspec.Raw = msgspec.Raw()
+    data: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     data_base64: str | None = None
 
 
@@ -135,5 +135,5 @@ def _unwrapped(value: bytes | Rejected) -> bytes | Rejected:
             return base64.b64decode(envelope.data_base64, validate=True)
         except binascii.Error:
             return Rejected("cloud_event", "expected Base64, found text - at `$.data_base64`")
-    data = bytes(envelope.data)
+    data = b"" if envelope.data is msgspec.UNSET else bytes(envelope.data)
     return data or Rejected("cloud_event", "expected an event, found nothing - at `$.data`")
