@@ -87,7 +87,7 @@ def test_a_worker_has_time_to_drain(services):
 
 
 def test_targets_of_prometheus_are_services(services):
-    for file, port in (("ecindex", "9100"), ("alertmanager", "9093"), ("notify", "9095"), ("door", "")):
+    for file, port in (("ecindex", "9100"), ("alertmanager", "9093"), ("notify", "9095")):
         path = ROOT / "config" / "prometheus" / "targets" / f"{file}.json"
         for group in json.loads(path.read_text()):
             for target in group["targets"]:

@@ -362,8 +362,7 @@ def _door(board: dashboard.Dashboard) -> None:
             "sum by (token, outcome) (increase(ecindex_door_requests_total[5m]))",
             "{{token}} {{outcome}}",
             "short",
-            "Requests within 5 minutes, by token: kafka, acknowledged; spool, on the door's disk; refused "
-            "(4xx), limited (429), unavailable (503). unknown: without a token that is let in.",
+            "Requests within 5 minutes, by token and where their events were kept, or why not.",
         ),
         (
             "Events",
