@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 import structlog
 from aiohttp import hdrs, web
-from aiohttp.http_exceptions import ContentEncodingError
 
 from streams import clock
 from streams.door.door_answers import (
@@ -230,7 +229,7 @@ class DoorServer:
         self._under_way_bytes += held
         try:
             return await read_body(request, most)
-        except ContentEncodingError as error:
+        except web.RequestPayloadError as error:
             raise RefusedError(
                 HTTPStatus.BAD_REQUEST, "expected a body as its Content-Encoding says"
             ) from error

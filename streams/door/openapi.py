@@ -81,6 +81,13 @@ def _post(settings: DoorSettings) -> dict[str, Any]:
         status: _answer(text, PROBLEM, problem, retry=status in {"429", "503"})
         for status, text in _REFUSALS.items()
     }
+    # What is refused before it is known to be a request of the door.
+    text = {"schema": {"type": "string"}}
+    responses["400"]["content"]["text/plain"] = text
+    responses["421"] = {
+        "description": "The Host header has a name that is not among door.hosts.",
+        "content": {"text/plain": text},
+    }
     return {
         "operationId": "sendEvents",
         "summary": "Send events",
