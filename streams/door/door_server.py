@@ -125,7 +125,8 @@ class DoorServer:
     async def health(self, _request: web.Request) -> web.Response:
         """Answer whether events are taken: 503 while the spool is full."""
         waiting = self._parts.spool.waiting_bytes
-        is_full = waiting >= self._settings.spool_bytes_max - self._settings.body_bytes_max
+        most = self._settings.spool_bytes_max
+        is_full = most - waiting < min(self._settings.body_bytes_max, most // 10)
         kept = self._parts.keeper.kept
         health = Health("full" if is_full and kept == "spool" else "ok", kept, waiting)
         status = HTTPStatus.OK if health.status == "ok" else _UNAVAILABLE
@@ -189,10 +190,48 @@ class DoorServer:
         return token
 
     async def _accepted(self, request: web.Request, token: DoorToken) -> Accepted:
-        content_type = media_type(request.headers.get(hdrs.CONTENT_TYPE))
-        body = await self._body(request)
+        held = self._size_of(request)
+        self._under_way_bytes += held
         try:
-            events = events_of(body, content_type, request.headers)
+            events = await self._read(request, token)
+            checked = self._checked(events, token)
+            kept = await self._parts.keeper.keep([each.record for each in checked])
+        except SpoolFullError as error:
+            raise RefusedError(
+                _UNAVAILABLE,
+                "Kafka does not take events, and the door has no room for more; send them again later",
+                retry_after_s=RETRY_AFTER_S,
+            ) from error
+        finally:
+            self._under_way_bytes -= held
+        return Accepted(len(checked), kept, left_out(checked, events.root))
+
+    def _size_of(self, request: web.Request) -> int:
+        """How many bytes a request may need. Refuse it where there is no room for as many."""
+        most = self._settings.body_bytes_max
+        plain = hdrs.CONTENT_ENCODING not in request.headers
+        held = request.content_length if plain and request.content_length is not None else most
+        if held > most:
+            raise RefusedError(
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+                f"expected a body of at most {most} bytes, found {held}",
+            )
+        if self._under_way_bytes + held > UNDER_WAY_BYTES_MAX:
+            text = "too many requests are under way; send it again"
+            raise RefusedError(_UNAVAILABLE, text, retry_after_s=BUSY_RETRY_AFTER_S)
+        return held
+
+    async def _read(self, request: web.Request, token: DoorToken) -> RequestEvents:
+        try:
+            body = await read_body(request, self._settings.body_bytes_max)
+        except web.RequestPayloadError as error:
+            raise RefusedError(
+                HTTPStatus.BAD_REQUEST, "expected a body as its Content-Encoding says"
+            ) from error
+        try:
+            events = events_of(
+                body, media_type(request.headers.get(hdrs.CONTENT_TYPE)), request.headers
+            )
         except BodyError as error:
             self._spend(token, 1)
             raise RefusedError(error.status, str(error)) from error
@@ -203,38 +242,7 @@ class DoorServer:
                 f"expected at most {self._settings.events_max} events in a request, found {count}",
             )
         self._spend(token, count)
-        checked = self._checked(events, token)
-        try:
-            kept = await self._parts.keeper.keep([each.record for each in checked])
-        except SpoolFullError as error:
-            raise RefusedError(
-                _UNAVAILABLE,
-                "Kafka does not take events, and the door has no room for more; send them again later",
-                retry_after_s=RETRY_AFTER_S,
-            ) from error
-        return Accepted(count, kept, left_out(checked, events.root))
-
-    async def _body(self, request: web.Request) -> bytes:
-        most = self._settings.body_bytes_max
-        plain = hdrs.CONTENT_ENCODING not in request.headers
-        held = request.content_length if plain and request.content_length is not None else most
-        if held > most:
-            raise RefusedError(
-                HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-                f"expected a body of at most {most} bytes, found {held}",
-            )
-        if self._under_way_bytes + held > max(UNDER_WAY_BYTES_MAX, most):
-            text = "too many requests are under way; send it again"
-            raise RefusedError(_UNAVAILABLE, text, retry_after_s=BUSY_RETRY_AFTER_S)
-        self._under_way_bytes += held
-        try:
-            return await read_body(request, most)
-        except web.RequestPayloadError as error:
-            raise RefusedError(
-                HTTPStatus.BAD_REQUEST, "expected a body as its Content-Encoding says"
-            ) from error
-        finally:
-            self._under_way_bytes -= held
+        return events
 
     def _spend(self, token: DoorToken, events: int) -> None:
         wait_s = self._rates[token.name].wait_s(events, clock.monotonic_ms())

@@ -12,6 +12,7 @@ import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
+from streams.console.errors import OperationError
 from streams.records.kafka_words import in_words
 from streams.settings import Settings
 from streams.sources.outgoing import Outgoing
@@ -75,7 +76,12 @@ class KafkaLink:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+        """Make one that is not connected yet. Raises OperationError."""
+        self._kafka = settings.kafka
+        try:
+            self._options = settings.kafka.client_options()
+        except OSError as error:
+            raise OperationError(f"cannot read kafka.tls_*: {error}") from error
         self._topics = {"orders": settings.topics.orders, "payments": settings.topics.payments}
         self._connected: Connected | None = None
         self._changed = asyncio.Event()
@@ -98,7 +104,7 @@ class KafkaLink:
                 await asyncio.wait({self._connected.given_up})
             except (KafkaError, TimeoutError) as error:
                 words = in_words(error) if isinstance(error, KafkaError) else "no answer"
-                where = self._settings.kafka.bootstrap_servers
+                where = self._kafka.bootstrap_servers
                 _log.warning("kafka_not_reached", servers=where, detail=words)
             finally:
                 self._connected = None
@@ -139,15 +145,14 @@ class KafkaLink:
         await _settled(connected, deliveries)
 
     def _producer(self) -> AIOKafkaProducer:
-        kafka = self._settings.kafka
         return AIOKafkaProducer(
-            **kafka.client_options(),
+            **self._options,
             acks="all",
             enable_idempotence=True,
             compression_type="lz4",
             linger_ms=LINGER_MS,
             max_batch_size=BATCH_BYTES,
-            request_timeout_ms=kafka.request_timeout_ms,
+            request_timeout_ms=self._kafka.request_timeout_ms,
         )
 
 
