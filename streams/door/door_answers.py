@@ -44,7 +44,7 @@ class Accepted(msgspec.Struct, frozen=True):
     ] = []
 
 
-class Problem(msgspec.Struct, frozen=True):
+class RequestProblem(msgspec.Struct, frozen=True):
     """Nothing of the request was kept (RFC 9457)."""
 
     title: str

@@ -10,7 +10,7 @@ import msgspec
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
-from streams.door.door_answers import LISTED_MAX, EventProblem, Problem
+from streams.door.door_answers import LISTED_MAX, EventProblem, RequestProblem
 from streams.door.event_checks import Checked, place_of
 from streams.index.event_types import Rejected
 from streams.index.shown_text import one_line
@@ -31,7 +31,7 @@ class RefusedError(Exception):
         retry_after_s: float | None = None,
         events: Sequence[EventProblem] = (),
     ) -> None:
-        self.problem = Problem(
+        self.problem = RequestProblem(
             status.phrase, int(status), detail, len(events), list(events[:LISTED_MAX])
         )
         self.retry_after_s = retry_after_s
@@ -59,7 +59,7 @@ def as_json(status: HTTPStatus, content: msgspec.Struct) -> web.Response:
     return web.Response(status=status, body=_encode(content), content_type="application/json")
 
 
-def as_problem(problem: Problem, retry_after_s: float | None = None) -> web.Response:
+def as_problem(problem: RequestProblem, retry_after_s: float | None = None) -> web.Response:
     """The answer to a request of which nothing was kept."""
     headers = {}
     if retry_after_s is not None:
@@ -77,7 +77,7 @@ def as_problem(problem: Problem, retry_after_s: float | None = None) -> web.Resp
 def problem_of(error: web.HTTPException) -> web.Response:
     """The answer to what aiohttp has refused."""
     detail = one_line(error.text or error.reason, SHOWN_MAX)
-    answer = as_problem(Problem(error.reason, error.status, detail))
+    answer = as_problem(RequestProblem(error.reason, error.status, detail))
     if hdrs.ALLOW in error.headers:
         answer.headers[hdrs.ALLOW] = error.headers[hdrs.ALLOW]
     return answer

@@ -18,7 +18,7 @@ from streams.door.door_answers import (
     Accepted,
     EventProblem,
     Health,
-    Problem,
+    RequestProblem,
 )
 from streams.door.door_metrics import UNKNOWN, DoorMetrics
 from streams.door.door_responses import (
@@ -31,7 +31,7 @@ from streams.door.door_responses import (
     problem_of,
     with_problems,
 )
-from streams.door.door_tokens import Rate, Tokens
+from streams.door.door_tokens import DoorTokens, Rate
 from streams.door.event_checks import Checked, EventChecks
 from streams.door.keeping import EventKeeper
 from streams.door.request_events import BodyError, RequestEvents, events_of, media_type
@@ -81,7 +81,7 @@ class DoorServer:
         self._openapi = openapi
         self._open_to_all = open_to_all
         self._now_ms = now_ms
-        self._tokens = Tokens(settings.tokens)
+        self._tokens = DoorTokens(settings.tokens)
         self._rates = {
             token.name: Rate(token, settings.events_max)
             for token in (*settings.tokens, *([] if open_to_all is None else [open_to_all]))
@@ -284,7 +284,7 @@ class DoorServer:
         return good
 
 
-def _logged(problem: Problem) -> str:
+def _logged(problem: RequestProblem) -> str:
     """What a line of the log says of a problem: never what a sender wrote, only where."""
     first = next(iter(problem.events), None)
     return (

@@ -61,7 +61,7 @@ class Rate:
         return (min(events, self._most) - self._left) / self._events_per_s
 
 
-class Tokens:
+class DoorTokens:
     """The tokens that are let in. Two of one sender, while it changes to the new one, are two here."""
 
     def __init__(self, tokens: Iterable[DoorToken]) -> None:

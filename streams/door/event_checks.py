@@ -58,11 +58,11 @@ class Checked(NamedTuple):
     parts: Parts
 
 
-class _Head(msgspec.Struct):
+class _TypeHead(msgspec.Struct):
     type: str = ""
 
 
-_head = json_reader(_Head)
+_head = json_reader(_TypeHead)
 _Decoded = OrderEvent | PaymentEvent | Rejected | Ignored
 
 

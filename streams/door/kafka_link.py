@@ -36,7 +36,7 @@ class Connected(NamedTuple):
 
 
 @dataclass(slots=True)
-class Delivery:
+class EventDelivery:
     """One event on its way to Kafka. ``connected``: the producer that it was given to."""
 
     event: Outgoing
@@ -126,7 +126,7 @@ class KafkaLink:
             _log.error("producer_failed", detail=f"{type(error).__name__}: {error}")
             connected.given_up.set_result(None)
 
-    async def hand_over(self, connected: Connected, deliveries: Sequence[Delivery]) -> None:
+    async def hand_over(self, connected: Connected, deliveries: Sequence[EventDelivery]) -> None:
         """Give the producer what it has not got, and return once all of it is settled.
 
         That is: acknowledged, or failed, or the producer was given up. Whoever stops waiting loses
@@ -156,7 +156,7 @@ class KafkaLink:
         )
 
 
-async def _settled(connected: Connected, deliveries: Iterable[Delivery]) -> None:
+async def _settled(connected: Connected, deliveries: Iterable[EventDelivery]) -> None:
     waiting = [
         each.acknowledgement
         for each in deliveries

@@ -23,8 +23,8 @@ from aiokafka.errors import KafkaError, KafkaTimeoutError, UnknownTopicOrPartiti
 
 from streams import clock
 from streams.door.door_answers import Kept
-from streams.door.kafka_link import RETRY_S, Connected, Delivery, KafkaLink
-from streams.door.spool import Frame, Spool, SpoolFullError
+from streams.door.kafka_link import RETRY_S, Connected, EventDelivery, KafkaLink
+from streams.door.spool import Spool, SpoolFrame, SpoolFullError
 from streams.sources.outgoing import Outgoing
 
 READ_BYTES = 512 * 1024
@@ -42,7 +42,7 @@ class EventKeeper:
         self._spool = spool
         self._wait_s = wait_ms / 1_000
         self._files = ThreadPoolExecutor(1, thread_name_prefix="spool")
-        self._handed: dict[int, list[Delivery]] = {}
+        self._handed: dict[int, list[EventDelivery]] = {}
         """By number of the frame: what the producer was given before it was written there."""
         self._queue: list[tuple[Sequence[Outgoing], asyncio.Future[int]]] = []
         self._writing: asyncio.Task[None] | None = None
@@ -59,7 +59,7 @@ class EventKeeper:
 
     async def keep(self, events: Sequence[Outgoing]) -> Kept:
         """Return once the events cannot be lost, and where they are. Raises SpoolFullError."""
-        deliveries = [Delivery(event) for event in events]
+        deliveries = [EventDelivery(event) for event in events]
         connected = self._link.connected
         if (
             self._kept == "kafka"
@@ -88,7 +88,7 @@ class EventKeeper:
             events = 0
             while frames := await self._in_thread(partial(self._spool.read, READ_BYTES)):
                 await self._send(frames)
-                await self._in_thread(partial(self._spool.take, frames[-1]))
+                await self._in_thread(partial(self._spool.take_frames, frames[-1]))
                 for frame in frames:
                     self._handed.pop(frame.number, None)
                     events += len(frame.events)
@@ -105,14 +105,16 @@ class EventKeeper:
 
     # -- Kafka ---------------------------------------------------------------------------------------
 
-    async def _acknowledged(self, connected: Connected, deliveries: Sequence[Delivery]) -> bool:
+    async def _acknowledged(
+        self, connected: Connected, deliveries: Sequence[EventDelivery]
+    ) -> bool:
         """Whether Kafka acknowledges all of them in time."""
         with suppress(TimeoutError):
             async with asyncio.timeout(self._wait_s):
                 await self._deliver(connected, deliveries)
         return all(each.is_acknowledged for each in deliveries)
 
-    async def _deliver(self, connected: Connected, deliveries: Sequence[Delivery]) -> None:
+    async def _deliver(self, connected: Connected, deliveries: Sequence[EventDelivery]) -> None:
         """Give events to the producer and wait. One that has failed is given up."""
         try:
             await self._link.hand_over(connected, deliveries)
@@ -127,12 +129,12 @@ class EventKeeper:
                 self._link.give_up(connected, each.failure)
                 return
 
-    async def _send(self, frames: Sequence[Frame]) -> None:
+    async def _send(self, frames: Sequence[SpoolFrame]) -> None:
         """Return once Kafka has acknowledged every event of some frames."""
         left = [
             delivery
             for frame in frames
-            for delivery in self._handed.get(frame.number) or map(Delivery, frame.events)
+            for delivery in self._handed.get(frame.number) or map(EventDelivery, frame.events)
         ]
         while left:
             await self._deliver(await self._link.wait_connected(), left)

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from streams.door.door_answers import Accepted, Health, Problem
+from streams.door.door_answers import Accepted, Health, RequestProblem
 from streams.door.door_server import EVENTS, HEALTH, OPENAPI
 from streams.door.request_events import (
     CLOUD_EVENT,
@@ -45,7 +45,7 @@ _tree = json_reader(dict[str, Any])
 def document(settings: DoorSettings) -> bytes:
     """The document of a door with these limits, as JSON."""
     _, schemas = msgspec.json.schema_components(
-        [Accepted, Problem, Health, CloudEvent], ref_template=_HERE + "{name}"
+        [Accepted, RequestProblem, Health, CloudEvent], ref_template=_HERE + "{name}"
     )
     for name in _INPUTS:
         schemas |= _contract_schemas(name)
@@ -76,7 +76,7 @@ def document(settings: DoorSettings) -> bytes:
 
 def _post(settings: DoorSettings) -> dict[str, Any]:
     event, events = _ref("Event"), _many("Event", settings.events_max)
-    problem = _ref("Problem")
+    problem = _ref("RequestProblem")
     responses = {
         status: _answer(text, PROBLEM, problem, retry=status in {"429", "503"})
         for status, text in _REFUSALS.items()

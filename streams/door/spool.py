@@ -39,7 +39,7 @@ class SpoolFullError(Exception):
     """The events have no room: they were not kept."""
 
 
-class Frame(NamedTuple):
+class SpoolFrame(NamedTuple):
     """What one request brought. ``number`` counts frames of this process; ``end``: where it ends."""
 
     number: int
@@ -126,15 +126,15 @@ class Spool:
                 self.oldest_ms = next(e[0].timestamp_ms for e, number in kept if number is not None)
         return numbers
 
-    def read(self, bytes_max: int) -> list[Frame]:
+    def read(self, bytes_max: int) -> list[SpoolFrame]:
         """The frames that wait for longest, about as much as this; at least one if any waits."""
-        found: list[Frame] = []
+        found: list[SpoolFrame] = []
         number, start, left = self._first, self._at, bytes_max
         for segment in self._segments:
             with segment.path.open("rb") as file:
                 file.seek(start)
                 for content, end in _frames(file, segment.bytes):
-                    found.append(Frame(number, segment.number, end, _decode(content)))
+                    found.append(SpoolFrame(number, segment.number, end, _decode(content)))
                     number += 1
                     left -= len(content)
                     if left <= 0:
@@ -142,7 +142,7 @@ class Spool:
             start = 0
         return found
 
-    def take(self, last: Frame) -> None:
+    def take_frames(self, last: SpoolFrame) -> None:
         """Forget every frame up to this one: Kafka has them. Raises OSError."""
         self._first = last.number + 1
         while self._segments[0].number < last.segment:
@@ -261,7 +261,7 @@ def _frames(file: IO[bytes], size: int) -> Iterator[tuple[bytes, int]]:
 
 
 def _whole_frames(path: Path) -> int:
-    """Size of a segment up to where its frames end; what is behind is put aside.
+    """Size of a segment up to where its frames end; what is behind is put elsewhere.
 
     A frame that a crash cut short was promised to nobody. If a disk has damaged one, what is behind it
     cannot be found again: whoever looks after the door may want to see it.
@@ -271,12 +271,12 @@ def _whole_frames(path: Path) -> int:
         end = max((end for _, end in _frames(file, size)), default=0)
         if end < size:
             file.seek(end)
-            aside = path.with_suffix(".unreadable")
-            aside.write_bytes(file.read())
+            unreadable = path.with_suffix(".unreadable")
+            unreadable.write_bytes(file.read())
             file.truncate(end)
             _log.warning(
                 "spool_cut_short",
-                file=str(aside),
+                file=str(unreadable),
                 bytes=size - end,
                 detail="a frame that was not written whole, and was acknowledged to nobody, unless the "
                 "disk is damaged",

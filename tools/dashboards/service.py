@@ -366,7 +366,7 @@ def _door(board: dashboard.Dashboard) -> None:
         ),
         (
             "Events",
-            "sum by (token) (rate(ecindex_door_events_total[5m]))",
+            "sum by (token) (rate(ecindex_door_events_total[$__rate_interval]))",
             "{{token}}",
             "short",
             "Events a second that were accepted, by token.",

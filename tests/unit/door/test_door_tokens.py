@@ -1,4 +1,4 @@
-"""Tokens are let in by their hash alone; a rate is kept over any time."""
+"""DoorTokens are let in by their hash alone; a rate is kept over any time."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import tomllib
 
 import pytest
 
-from streams.door.door_tokens import PREFIX, Rate, Tokens, hash_of, new_token, settings_lines
+from streams.door.door_tokens import PREFIX, DoorTokens, Rate, hash_of, new_token, settings_lines
 from streams.settings import DoorToken, SettingsError, as_toml, describe, load_settings
 
 OLD, NEW = new_token(), new_token()
@@ -23,7 +23,7 @@ def test_a_token_has_256_random_bits_and_no_other_is_like_it():
 
 
 def test_both_tokens_of_a_sender_that_changes_them_are_let_in():
-    tokens = Tokens([let_in("shop", OLD), let_in("shop-2", NEW)])
+    tokens = DoorTokens([let_in("shop", OLD), let_in("shop-2", NEW)])
     assert tokens.named_by(f"Bearer {OLD}").name == "shop"
     assert tokens.named_by(f"bearer  {NEW} ").name == "shop-2"
 
@@ -34,7 +34,7 @@ def test_both_tokens_of_a_sender_that_changes_them_are_let_in():
      f"Bearer {hash_of(OLD)}", "Bearer \udcff", "Bearer é"],
 )  # fmt: skip
 def test_whatever_else_is_shown_lets_nobody_in(header):
-    assert Tokens([let_in("shop", OLD)]).named_by(header) is None
+    assert DoorTokens([let_in("shop", OLD)]).named_by(header) is None
 
 
 def test_every_token_is_compared_so_that_the_time_of_an_answer_says_nothing(monkeypatch):
@@ -44,7 +44,7 @@ def test_every_token_is_compared_so_that_the_time_of_an_answer_says_nothing(monk
         lambda given, own: compared.append(own) or given == own,
     )
     tokens = [let_in(f"t{n}", new_token()) for n in range(3)]
-    assert Tokens([let_in("shop", OLD), *tokens]).named_by(f"Bearer {OLD}").name == "shop"
+    assert DoorTokens([let_in("shop", OLD), *tokens]).named_by(f"Bearer {OLD}").name == "shop"
     assert compared == [hash_of(OLD), *(token.sha256 for token in tokens)]
 
 
@@ -69,7 +69,7 @@ def test_the_lines_that_are_printed_let_the_token_in(tmp_path):
     file = tmp_path / "ecindex.toml"
     file.write_text(settings_lines("shop", NEW, ["PK", "BD"], ["orders"]))
     (token,) = load_settings(file).door.tokens
-    assert Tokens([token]).named_by(f"Bearer {NEW}") == token
+    assert DoorTokens([token]).named_by(f"Bearer {NEW}") == token
     assert (token.name, token.markets, token.kinds) == ("shop", ("PK", "BD"), ("orders",))
     assert NEW not in file.read_text()
 

@@ -52,10 +52,10 @@ def test_requests_come_back_in_order_until_they_are_taken(opened):
     frames = spool.read(PLENTY)
     assert [frame.events for frame in frames] == requests(1, 2, 3)
     assert spool.oldest_ms == 1_001
-    spool.take(frames[1])
+    spool.take_frames(frames[1])
     assert waiting(spool) == requests(3)
     assert spool.oldest_ms == 1_003
-    spool.take(spool.read(1)[0])
+    spool.take_frames(spool.read(1)[0])
     assert (waiting(spool), spool.waiting_bytes, spool.oldest_ms) == ([], 0, None)
 
 
@@ -63,7 +63,7 @@ def test_a_process_that_ended_without_a_word_leaves_all_that_was_not_taken(opene
     spool = opened(segment_bytes=100)
     for number in range(10):
         spool.append(requests(number))
-    spool.take(spool.read(PLENTY)[3])
+    spool.take_frames(spool.read(PLENTY)[3])
     again = opened(segment_bytes=100)
     assert waiting(again) == requests(*range(4, 10))
     assert again.waiting_bytes == spool.waiting_bytes
@@ -78,7 +78,7 @@ def test_what_was_taken_leaves_no_file_and_comes_never_back(opened, tmp_path):
     spool = opened(segment_bytes=100)
     for number in range(5):
         spool.append(requests(number))
-    spool.take(spool.read(PLENTY)[-1])
+    spool.take_frames(spool.read(PLENTY)[-1])
     assert not list((tmp_path / "spool").glob("*.spool"))
     again = opened(segment_bytes=100)
     assert again.waiting_bytes == 0
@@ -95,7 +95,7 @@ def test_a_full_spool_takes_no_more_until_something_was_taken(opened):
     assert small.append(requests(2, 3)) == [1, None]
     assert small.append(requests(3)) == [None]
     assert waiting(small) == requests(1, 2)
-    small.take(small.read(1)[0])
+    small.take_frames(small.read(1)[0])
     assert small.append(requests(3)) == [2]
 
 
@@ -125,7 +125,7 @@ def test_a_damaged_frame_is_never_sent(opened, tmp_path):
 def test_the_note_of_what_was_taken_may_be_lost(opened, tmp_path):
     spool = opened()
     spool.append(requests(1, 2))
-    spool.take(spool.read(1)[0])
+    spool.take_frames(spool.read(1)[0])
     (tmp_path / "spool" / "taken.json").write_text("")
     assert waiting(opened()) == requests(1, 2), "sent again, rather than lost"
 
