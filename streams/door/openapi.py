@@ -51,7 +51,7 @@ def document(settings: DoorSettings) -> bytes:
         schemas |= _contract_schemas(name)
     schemas["Event"] = {"anyOf": [_ref(name) for name in _INPUTS]}
     schemas["CloudEvent"]["properties"]["data"] = _ref("Event")
-    schemas["CloudEvent"]["anyOf"] = [{"required": ["data"]}, {"required": ["data_base64"]}]
+    schemas["CloudEvent"]["oneOf"] = [{"required": ["data"]}, {"required": ["data_base64"]}]
     described: dict[str, Any] = {
         "openapi": "3.1.0",
         "info": {

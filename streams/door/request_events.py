@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Annotated, NamedTuple
@@ -131,9 +130,13 @@ def _unwrapped(value: bytes | Rejected) -> bytes | Rejected:
     if kind and kind.split("/")[-1].split("+")[-1] != "json":
         return Rejected("cloud_event", "expected JSON, found another type - at `$.datacontenttype`")
     if envelope.data_base64 is not None:
+        if envelope.data is not msgspec.UNSET:
+            return Rejected(
+                "cloud_event", "expected one of data and data_base64, found both - at `$`"
+            )
         try:
             return base64.b64decode(envelope.data_base64, validate=True)
-        except binascii.Error:
+        except ValueError:  # a letter that is not ASCII is another kind of it
             return Rejected("cloud_event", "expected Base64, found text - at `$.data_base64`")
     data = b"" if envelope.data is msgspec.UNSET else bytes(envelope.data)
     return data or Rejected("cloud_event", "expected an event, found nothing - at `$.data`")

@@ -95,7 +95,9 @@ def test_the_data_of_a_cloud_event_is_the_event():
         ({"type": ...}, "missing required field `type`"),
         ({"data": ...}, "`$.data`"),
         ({"datacontenttype": "application/xml"}, "`$.datacontenttype`"),
-        ({"data_base64": "no base 64!"}, "`$.data_base64`"),
+        ({"data": ..., "data_base64": "no base 64!"}, "`$.data_base64`"),
+        ({"data": ..., "data_base64": "\u00e9\U0001f600"}, "`$.data_base64`"),
+        ({"data_base64": "e30="}, "found both"),
     ],
 )
 def test_a_cloud_event_that_is_none_says_why(changes, detail):
