@@ -129,14 +129,16 @@ def _unwrapped(value: bytes | Rejected) -> bytes | Rejected:
     kind = media_type(envelope.datacontenttype)
     if kind and kind.split("/")[-1].split("+")[-1] != "json":
         return Rejected("cloud_event", "expected JSON, found another type - at `$.datacontenttype`")
-    if envelope.data_base64 is not None:
-        if envelope.data is not msgspec.UNSET:
-            return Rejected(
-                "cloud_event", "expected one of data and data_base64, found both - at `$`"
-            )
-        try:
-            return base64.b64decode(envelope.data_base64, validate=True)
-        except ValueError:  # a letter that is not ASCII is another kind of it
-            return Rejected("cloud_event", "expected Base64, found text - at `$.data_base64`")
-    data = b"" if envelope.data is msgspec.UNSET else bytes(envelope.data)
-    return data or Rejected("cloud_event", "expected an event, found nothing - at `$.data`")
+    if envelope.data_base64 is None:
+        data = b"" if envelope.data is msgspec.UNSET else bytes(envelope.data)
+        return data or Rejected("cloud_event", "expected an event, found nothing - at `$.data`")
+    return _decoded(envelope, envelope.data_base64)
+
+
+def _decoded(envelope: CloudEvent, text: str) -> bytes | Rejected:
+    if envelope.data is not msgspec.UNSET:
+        return Rejected("cloud_event", "expected one of data and data_base64, found both - at `$`")
+    try:
+        return base64.b64decode(text, validate=True)
+    except ValueError:  # a letter that is not ASCII is another kind of it
+        return Rejected("cloud_event", "expected Base64, found text - at `$.data_base64`")

@@ -251,6 +251,7 @@ async def until_true(condition):
     await asyncio.to_thread(until, condition)
 
 
+@pytest.mark.slow
 async def test_nothing_answered_202_is_lost_while_kafka_and_the_door_are_killed(
     tmp_path, cache_dir
 ):
@@ -301,6 +302,7 @@ async def test_nothing_answered_202_is_lost_while_kafka_and_the_door_are_killed(
         assert counted.total() - len(counted) <= 9, counted.most_common(5)
 
 
+@pytest.mark.slow
 async def test_a_full_spool_says_when_to_come_again_and_takes_events_once_kafka_is_there(
     tmp_path, cache_dir
 ):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 
 import pytest
+from typer.testing import CliRunner
 
+from streams.cli.commands import app
 from streams.door.door_tokens import PREFIX, DoorTokens, Rate, hash_of, new_token, settings_lines
 from streams.settings import DoorToken, SettingsError, as_toml, describe, load_settings
 
@@ -113,3 +116,21 @@ def test_two_tokens_of_one_name_are_refused(tmp_path):
     file.write_text(f"{lines}\n{lines}\n")
     with pytest.raises(SettingsError, match="a name of its own"):
         load_settings(file)
+
+
+def test_the_command_prints_a_token_that_its_lines_let_in(tmp_path):
+    arguments = ["door", "token", "shop", "--markets", "HOME", "--kinds", "orders", "--json"]
+    made = json.loads(CliRunner().invoke(app, arguments, catch_exceptions=False).stdout)
+    file = tmp_path / "ecindex.toml"
+    file.write_text(made["lines"])
+    (token,) = load_settings(file).door.tokens
+    assert DoorTokens([token]).named_by(f"Bearer {made['token']}") == token
+    shown = CliRunner().invoke(app, ["door", "token", "shop"]).stdout
+    assert 'markets = ["HOME"]\nkinds = ["orders", "payments"]' in shown
+
+
+@pytest.mark.parametrize(
+    "arguments", [["Shop!"], ["shop", "--markets", "XX"], ["shop", "--kinds", "returns"]]
+)
+def test_a_token_for_what_does_not_exist_is_not_made(arguments):
+    assert CliRunner().invoke(app, ["door", "token", *arguments]).exit_code == 1
