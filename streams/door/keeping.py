@@ -44,7 +44,7 @@ class EventKeeper:
         self._files = ThreadPoolExecutor(1, thread_name_prefix="spool")
         self._handed: dict[int, list[EventDelivery]] = {}
         """By number of the frame: what the producer was given before it was written there."""
-        self._queue: list[tuple[Sequence[Outgoing], asyncio.Future[int]]] = []
+        self._queue: list[tuple[list[EventDelivery], asyncio.Future[None]]] = []
         self._writing: asyncio.Task[None] | None = None
         self._waiting = asyncio.Event()
         self._kept: Kept = "kafka"
@@ -71,12 +71,10 @@ class EventKeeper:
             self._kept = "spool"
             _log.warning("kafka_away", detail="events wait on disk, in data_dir, until it answers")
         try:
-            number = await self._append(events)
+            await self._append(deliveries)
         finally:
             # Also where there was no room: whether events go to Kafka again is decided there.
             self._waiting.set()
-        if deliveries[0].acknowledgement is not None:
-            self._handed[number] = deliveries
         return "spool"
 
     async def run(self) -> None:
@@ -144,19 +142,19 @@ class EventKeeper:
 
     # -- disk ----------------------------------------------------------------------------------------
 
-    async def _append(self, events: Sequence[Outgoing]) -> int:
-        """Keep events on disk together with those of other requests; return their frame's number."""
-        number: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._queue.append((events, number))
+    async def _append(self, deliveries: list[EventDelivery]) -> None:
+        """Keep a request's events on disk, together with those of others. Raises SpoolFullError."""
+        written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._queue.append((deliveries, written))
         if self._writing is None:
             self._writing = asyncio.create_task(self._write_queue())
-        return await number
+        await written
 
     async def _write_queue(self) -> None:
         try:
             while self._queue:
                 queue, self._queue = self._queue, []
-                requests = [events for events, _ in queue]
+                requests = [[each.event for each in deliveries] for deliveries, _ in queue]
                 try:
                     numbers = await self._in_thread(partial(self._spool.append, requests))
                 except OSError as error:
@@ -164,13 +162,16 @@ class EventKeeper:
                         "spool_not_written", detail=str(error), action="make room in data_dir"
                     )
                     numbers = [None] * len(queue)
-                for (_, waiting), number in zip(queue, numbers, strict=True):
-                    if waiting.done():
+                for (deliveries, written), number in zip(queue, numbers, strict=True):
+                    if number is not None and deliveries[0].acknowledgement is not None:
+                        # Here and not by who waits: the frame may be read before that one goes on.
+                        self._handed[number] = deliveries
+                    if written.done():  # who waited has been cancelled
                         continue
                     if number is None:
-                        waiting.set_exception(SpoolFullError())
+                        written.set_exception(SpoolFullError())
                     else:
-                        waiting.set_result(number)
+                        written.set_result(None)
         finally:
             self._writing = None
 
