@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from streams.publish.metric_table import INDEX, NOTIFY, SERVICE, markdown_table
+from streams.publish.metric_table import DOOR, INDEX, NOTIFY, SERVICE, markdown_table
 
 CONTRACT = Path("docs/contract.md")
 _END = "<!-- end -->"
@@ -12,6 +12,7 @@ _SECTIONS = {
     "<!-- generated: index metrics -->": INDEX,
     "<!-- generated: service metrics -->": SERVICE,
     "<!-- generated: notify metrics -->": NOTIFY,
+    "<!-- generated: door metrics -->": DOOR,
 }
 
 

@@ -15,6 +15,7 @@ from streams.cli import (
     bench_commands,
     clock_commands,
     definitions_commands,
+    door_commands,
     notify_commands,
     read_commands,
     rehearse_command,
@@ -47,6 +48,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
 }
 """In the order of `--help`."""
 GROUPS = {
+    "door": door_commands.door_app,
     "notify": notify_commands.notify_app,
     "shifts": shift_commands.shifts_app,
     "clock": clock_commands.clock_app,

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from streams.flow.admission import IGNORED, TOO_LATE
 from streams.flow.chunk import Chunk
-from streams.flow.state import MarketState
 from streams.index.event_types import Ignored, OrderEvent, Parts, PaymentEvent, Rejected
 from streams.index.instants import parse_instant
 
@@ -98,17 +97,26 @@ BAD_STAMP = Rejected(
 )
 
 
+class Priced(Protocol):
+    """A market, as far as an event is held against it."""
+
+    @property
+    def currency(self) -> str:
+        """Its one currency."""
+        ...
+
+
 def refused(
-    event: OrderEvent | PaymentEvent, state: MarketState | None, occurred_ms: int | None
+    event: OrderEvent | PaymentEvent, market: Priced | None, occurred_ms: int | None
 ) -> Rejected:
     """Return why a decoded event is refused: its market, its time or its currency."""
-    if state is None:
+    if market is None:
         return Rejected(
             "unknown_market", f"market {_shown(event.market)} is not in methodology.toml"
         )
     if occurred_ms is None:
         return Rejected("invalid_time", "occurred_at is not RFC 3339")
-    return Rejected("wrong_currency", f"{_shown(event.currency)}, expected {state.currency}")
+    return Rejected("wrong_currency", f"{_shown(event.currency)}, expected {market.currency}")
 
 
 def _shown(code: str) -> str:

@@ -129,6 +129,7 @@ class PrometheusServer(_GoServer):
             ("ecindex", [f"{ports.LOOPBACK}:{port}" for port in self.workers]),
             ("alertmanager", alertmanagers),
             ("notify", []),
+            ("door", []),
         ):
             groups = [{"targets": addresses}] if addresses else []
             (targets / f"{name}.json").write_text(json.dumps(groups), encoding="utf-8")

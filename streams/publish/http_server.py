@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import ssl
 from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any, cast
@@ -60,12 +61,14 @@ async def listen(
     request_s: float = REQUEST_S,
     untaken_s: float = UNTAKEN_S,
     shutdown_s: float = 60.0,
+    tls: ssl.SSLContext | None = None,
 ) -> HttpServer:
     """Serve an application. With port 0 the system chooses the port.
 
     ``names``: names in the Host header that are answered beside addresses and localhost, ``*.domain``
     for all below a domain; ``setting`` is where the operator adds one. ``shutdown_s``: how long open
-    responses may take once the server is closed. Raises OSError when the address cannot be bound.
+    responses may take once the server is closed. ``tls``: how it speaks TLS; None: it does not. Raises
+    OSError when the address cannot be bound.
     """
     connections = _Connections(connections_max, untaken_s)
     app.middlewares.insert(0, _only_our_names(host, names, setting))
@@ -83,7 +86,13 @@ async def listen(
     connections.server = runner.server
     loop = asyncio.get_running_loop()
     try:
-        server = await loop.create_server(connections.accept, host, port)
+        server = await loop.create_server(
+            connections.accept,
+            host,
+            port,
+            ssl=tls,
+            ssl_handshake_timeout=None if tls is None else request_s,
+        )
         return HttpServer(runner, server, connections)
     except OSError:
         await runner.cleanup()

@@ -218,6 +218,21 @@ NOTIFY = (
 )  # fmt: skip
 """Metrics of `ecindex notify`, from its own port."""
 
+DOOR = (
+    Spec("door_requests_total", Kind.COUNTER, ("token", "outcome"), "requests",
+         "Requests of a token: kafka, its events are acknowledged; spool, they wait on the door's disk; "
+         "refused (4xx); limited (429); unavailable (503); unknown, without a token that is let in."),
+    Spec("door_events_total", Kind.COUNTER, ("token",), "events",
+         "Events of a token that were accepted."),
+    Spec("door_last_event_timestamp_seconds", Kind.GAUGE, ("token",), "seconds since 1970",
+         "When the last event of a token was accepted. Absent before the first since the door started."),
+    Spec("door_spool_bytes", Kind.GAUGE, (), "bytes",
+         "What waits on the door's disk until Kafka takes it."),
+    Spec("door_spool_age_seconds", Kind.GAUGE, (), "seconds",
+         "For how long the first event there has waited; 0 when none waits."),
+)  # fmt: skip
+"""Metrics of `ecindex door`, from its metrics port."""
+
 PROCESS = (
     "process_cpu_seconds_total",
     "process_max_fds",

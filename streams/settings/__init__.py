@@ -24,6 +24,8 @@ from streams.settings.methodologies import (
     require_markets,
 )
 from streams.settings.model import (
+    DoorSettings,
+    DoorToken,
     IntervalSettings,
     KafkaSettings,
     LimitSettings,
@@ -49,6 +51,8 @@ __all__ = [
     "ADDRESSES",
     "CONFIG_VARIABLE",
     "Described",
+    "DoorSettings",
+    "DoorToken",
     "IntervalSettings",
     "KafkaSettings",
     "LimitSettings",

@@ -276,14 +276,19 @@ def _is_secret(name: str) -> bool:
 
 def _explain(error: ValidationError, given: Mapping[str, _Given]) -> Iterator[Problem]:
     for detail in error.errors(include_url=False):
-        name = ".".join(str(part) for part in detail["loc"])
-        if isinstance(detail["loc"][-1], int):  # one element of a list
-            name = name.rpartition(".")[0]
+        parts = detail["loc"]
+        # What is in a list was given with the list: it is named by its setting.
+        listed = next((at for at, part in enumerate(parts) if isinstance(part, int)), len(parts))
+        name = ".".join(str(part) for part in parts[:listed])
         value = given.get(name)
         secret = _is_secret(name) or "@" in str(detail["input"])
         secret |= name == "redis.url" and not may_be_shown(str(detail["input"]))
         expected = detail["msg"].removeprefix("Value error, ")
         expected = expected.removeprefix("Input should be ").removeprefix("String should ")
+        within = parts[listed + 1 :]
+        if within:  # a field of a table in a list
+            name = f"{name}[{parts[listed]}]." + ".".join(map(str, within))
+            secret = True
         yield Problem(
             name,
             None if secret else repr(detail["input"]) if value is None else repr(value.value),

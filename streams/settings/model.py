@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 import ssl
@@ -503,6 +504,86 @@ class AnswerSettings(_Section):
         return _existing_file(value)
 
 
+class DoorToken(_Section):
+    """Who may send events to `ecindex door`, and which. `ecindex door token NAME` prints one."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")
+    """Names the sender in metrics and logs. Two tokens of one sender have two names."""
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$", repr=False)
+    """SHA-256 of the token. The token itself is nowhere here."""
+    markets: tuple[str, ...] = Field(min_length=1)
+    """Codes of the markets that it may send events of."""
+    kinds: tuple[Literal["orders", "payments"], ...] = Field(
+        default=("orders", "payments"), min_length=1
+    )
+    events_per_s: int = Field(default=5_000, ge=1, le=1_000_000)
+    """More are answered with 429. It may be saved up for one second, or for one request."""
+
+
+class DoorSettings(ServerSettings):
+    """Where `ecindex door` takes events over HTTP, from whom, and how much."""
+
+    port: int = Field(default=9_096, ge=0, le=65_535)
+    """0: any free port."""
+    tokens: tuple[DoorToken, ...] = ()
+    """Without one the door does not start."""
+    trusted_proxies: tuple[str, ...] = ()
+    """Addresses or networks of proxies that speak TLS with the senders, before a door that does not."""
+    tls_certificate_file: Path | None = None
+    """PEM, with the chain up to its authority. With it the door speaks TLS itself."""
+    tls_key_file: Path | None = None
+    """Unset: the key is in the certificate's file."""
+    tls_key_password: SecretStr | None = None
+    body_bytes_max: int = Field(default=4 * 1024 * 1024, ge=1_024, le=64 * 1024 * 1024)
+    """Of one request, after decompression."""
+    events_max: int = Field(default=1_000, ge=1, le=100_000)
+    """Of one request."""
+    connections_max: int = Field(default=256, ge=1, le=10_000)
+    spool_after_ms: int = Field(default=2_000, ge=100, le=60_000)
+    """Longest wait for Kafka's acknowledgement; then events wait on disk, in ``data_dir``."""
+    spool_bytes_max: int = Field(default=256 * 1024 * 1024, ge=1024 * 1024, le=1024**4)
+    """When as much waits there, senders get 503."""
+
+    @field_validator("trusted_proxies", mode="before")
+    @classmethod
+    def _several(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return tuple(name.strip() for name in value.split(","))
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for each in value:
+            try:
+                ipaddress.ip_network(each)
+            except ValueError:
+                raise ValueError("addresses or networks, as 10.0.0.7 or 10.0.0.0/24") from None
+        return value
+
+    @field_validator("tokens")
+    @classmethod
+    def _by_name(cls, value: tuple[DoorToken, ...]) -> tuple[DoorToken, ...]:
+        if len({token.name for token in value}) < len(value):
+            raise ValueError("a name of its own for each token")
+        return value
+
+    @field_validator("tls_certificate_file", "tls_key_file")
+    @classmethod
+    def _readable(cls, value: Path | None) -> Path | None:
+        return _existing_file(value)
+
+    def tls_context(self) -> ssl.SSLContext | None:
+        """How the door speaks TLS; None where it does not. Raises OSError when a file is bad."""
+        if self.tls_certificate_file is None:
+            return None
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(
+            self.tls_certificate_file, self.tls_key_file, _revealed(self.tls_key_password)
+        )
+        return context
+
+
 class LogSettings(_Section):
     """What is logged to stderr, and how."""
 
@@ -543,6 +624,7 @@ class Settings(BaseSettings):
     links: LinksSettings = LinksSettings()
     notify: NotifySettings = NotifySettings()
     answers: AnswerSettings = AnswerSettings()
+    door: DoorSettings = DoorSettings()
     log: LogSettings = LogSettings()
     _origins: dict[str, str] = PrivateAttr(default_factory=dict)
 

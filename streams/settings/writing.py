@@ -33,6 +33,7 @@ _TUNING = (
     "fetch_max_wait_ms",
     "fetch_max_bytes",
 )
+_WITHOUT_TLS = dict.fromkeys(("tls_certificate_file", "tls_key_file", "tls_key_password"))
 
 
 def local_settings(
@@ -57,6 +58,7 @@ def local_settings(
             "redis": RedisSettings(url=redis_url, prefix=settings.redis.prefix),
             "metrics": ServerSettings(hosts=settings.metrics.hosts),
             "board": ServerSettings(port=page.port, hosts=page.hosts),
+            "door": settings.door.model_copy(update=_WITHOUT_TLS),
             "notify": NotifySettings(host=notify.host, port=notify.port, hosts=notify.hosts),
             "links": LinksSettings(**{**links, "board": links["board"] or board}),
             "data_dir": data_dir,
@@ -121,6 +123,10 @@ def _lines(section: BaseModel) -> Iterator[str]:
 
 def _literal(value: Any) -> str:
     """Write a value as a TOML literal; a JSON string is a TOML basic string."""
+    if isinstance(value, BaseModel):
+        return "{" + ", ".join(_lines(value)) + "}"
+    if isinstance(value, tuple):
+        return "[" + ", ".join(map(_literal, value)) + "]"
     if isinstance(value, Path):
         value = str(value)
     return json.dumps(value, ensure_ascii=False)

@@ -18,6 +18,8 @@ OWN_MEANING = {
     "bench/shift_shops.py: Errors.level": "how far a simulated level strays",
     "reader.py: AsyncReader.prefix": "a service has no settings; it is the default's, see below",
     "reader.py: Reader.prefix": "a service has no settings; it is the default's, see below",
+    "publish/http_server.py: listen.connections_max": "of servers that have no such setting",
+    "publish/http_server.py: listen.names": "of servers that have no such setting",
     "settings/loading.py: _flat.prefix": "of a dotted name",
     "settings/loading.py: _leaves.prefix": "of a dotted name",
     "sources/olist.py: _Order.payments": "a list of rows",

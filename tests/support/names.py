@@ -28,7 +28,7 @@ from support.citations import ELSEWHERE, resolved
 from support.prose import Prose, files, nodes, source
 
 from streams.cli.commands import app
-from streams.publish.metric_table import ALL, NOTIFY
+from streams.publish.metric_table import ALL, DOOR, NOTIFY
 from streams.settings import Settings
 
 FOREIGN = {
@@ -180,7 +180,9 @@ def everything() -> frozenset[str]:
     """Every name that exists."""
     found = {*dir(builtins), *keyword.kwlist, *sys.stdlib_module_names}
     found.update(
-        f"{spec.full_name}{part}" for spec in ALL + NOTIFY for part in ("", "_bucket", "_sum")
+        f"{spec.full_name}{part}"
+        for spec in ALL + NOTIFY + DOOR
+        for part in ("", "_bucket", "_sum")
     )
     found.update(_settings(Settings, ""))
     topics = Settings().topics

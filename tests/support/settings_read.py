@@ -13,7 +13,7 @@ import textwrap
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from functools import cache
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 from pydantic import BaseModel
 from support.prose import parsed, walked
@@ -35,12 +35,13 @@ class Fed(NamedTuple):
     parameter: str | int
 
 
-def models_of(root: type[BaseModel]) -> dict[str, type[BaseModel]]:
-    """The classes of the settings by name, including the root."""
+def models_of(root: type[BaseModel], *, listed: bool = True) -> dict[str, type[BaseModel]]:
+    """The classes of the settings by name, including the root and, if ``listed``, tables in a list."""
     found = {root.__name__: root}
     for field in root.model_fields.values():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            found |= models_of(field.annotation)
+        for each in (field.annotation, *(get_args(field.annotation) if listed else ())):
+            if isinstance(each, type) and issubclass(each, BaseModel):
+                found |= models_of(each, listed=listed)
     return found
 
 
@@ -79,7 +80,7 @@ def doubled_defaults(root: type[BaseModel], files: Mapping[str, str]) -> set[str
     }
     names = {
         name
-        for model in models_of(root).values()
+        for model in models_of(root, listed=False).values()
         for name, field in model.model_fields.items()
         if not _is_section(field.annotation)
     }

@@ -59,6 +59,7 @@ def service_dashboard() -> dashboard.Dashboard:
     _publishing(board)
     _workers(board)
     _messages(board)
+    _door(board)
     return board
 
 
@@ -348,6 +349,46 @@ def _messages(board: dashboard.Dashboard) -> None:
             "1 while a receiver has taken the last message to it, and while `ecindex notify` answers.",
             unit="none",
             alerts=("EcindexNotifyDown", "EcindexNotifyFailing"),
+        )
+    )
+
+
+def _door(board: dashboard.Dashboard) -> None:
+    """What `ecindex door` takes; empty where it does not run."""
+    board.with_row(dashboard.Row("Door"))
+    for title, expr, legend, unit, description in (
+        (
+            "Requests",
+            "sum by (token, outcome) (increase(ecindex_door_requests_total[5m]))",
+            "{{token}} {{outcome}}",
+            "short",
+            "Requests within 5 minutes, by token and where their events were kept, or why not.",
+        ),
+        (
+            "Events",
+            "sum by (token) (rate(ecindex_door_events_total[$__rate_interval]))",
+            "{{token}}",
+            "short",
+            "Events a second that were accepted, by token.",
+        ),
+        (
+            "Since the last event",
+            "time() - max by (token) (ecindex_door_last_event_timestamp_seconds)",
+            "{{token}}",
+            "s",
+            "How long each token has been silent. Silence of a sender is no outage of demand.",
+        ),
+    ):
+        board.with_panel(lines(title, [(expr, legend)], description, unit=unit))
+    board.with_panel(
+        lines(
+            "Waiting for Kafka",
+            [
+                ("max by (instance) (ecindex_door_spool_age_seconds)", "{{instance}}: seconds"),
+                ("sum by (instance) (ecindex_door_spool_bytes) / 1048576", "{{instance}}: MiB"),
+            ],
+            "For how long the first event has waited on the door's disk, and how much waits there.",
+            alerts=("EcindexDoorHolds",),
         )
     )
 

@@ -1,0 +1,1 @@
+"""The HTTP door: events of the contract from whoever has a token, into the inputs."""
