@@ -38,8 +38,6 @@ def check_source_file(
 
     Exits with 1 when the file or a record is refused.
     """
-    from dataclasses import asdict
-
     from rich.console import Console
 
     from streams.operate.source_check import check_source
@@ -48,8 +46,7 @@ def check_source_file(
     with reported():
         found = check_source(file, sample, most)
     if as_json:
-        records = [each._asdict() for each in found.records]
-        echo_json(asdict(found) | {"records": records})
+        echo_json(found.as_dict())
     else:
         console = Console()
         for line in check_lines(found):

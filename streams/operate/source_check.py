@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,7 +22,7 @@ from streams.translate.compiled_source import (
 )
 from streams.translate.mapped_fields import RecordField, fields_of
 from streams.translate.order_state import OrderState, advance
-from streams.translate.refusals import RefusedRecord, RefusedRecordError, form_of
+from streams.translate.refused_records import RefusedRecord, RefusedRecordError, form_of
 from streams.translate.source_file import SourceFileError, parse_source
 from streams.translate.whole_orders import Reported, WholeOrder
 
@@ -55,6 +55,11 @@ class SourceCheck:
     uncounted_lines: int = 0
     added_units: int = 0
     waiting_orders: int = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """All of it, for machines."""
+        found = {each.name: getattr(self, each.name) for each in fields(self)}
+        return found | {"records": [each._asdict() for each in self.records]}
 
 
 def check_source(path: Path, sample: Path | None, most: int) -> SourceCheck:
@@ -105,10 +110,10 @@ def _check_record(
     record: bytes,
     found: SourceCheck,
 ) -> CheckedRecord:
-    came_in: dict[str, list[str]] = {}
-    for each in _fields(source, record, found):
-        came_in.setdefault(each.path, []).append(each.shown or "")
     read = source.read(record)
+    came_in: dict[str, list[str]] = {}
+    for each in _fields(source, record, found, masked=isinstance(read, RefusedRecord)):
+        came_in.setdefault(each.path, []).append(each.shown or "")
     if isinstance(read, IgnoredRecord):
         found.ignored[read.reason] += 1
         return CheckedRecord(number, came_in, [], "ignored", read.reason)
@@ -153,14 +158,16 @@ def _nothing_new(read: list[Reported], states: dict[str, OrderState]) -> str:
     return "nothing new"
 
 
-def _fields(source: CompiledSource, record: bytes, found: SourceCheck) -> Iterator[RecordField]:
+def _fields(
+    source: CompiledSource, record: bytes, found: SourceCheck, *, masked: bool
+) -> Iterator[RecordField]:
     """Yield the mapped fields of a record; count the others, each once a record."""
     try:
         decoded = json.loads(record, parse_float=str, parse_int=str)
     except (ValueError, RecursionError):
         return
     unmapped = set()
-    for each in fields_of(decoded, source.fields):
+    for each in fields_of(decoded, source.fields, masked=masked):
         if each.shown is None:
             unmapped.add(each.path)
         else:

@@ -13,9 +13,9 @@ import msgspec
 
 from streams.translate.conditions import Holds, compile_condition
 from streams.translate.functions_of_values import FUNCTIONS
-from streams.translate.mapping import Compiler, Evaluate, Place, Scope, Wanted
+from streams.translate.mapping import Compiler, Evaluate, Place, Scope, FieldKind
 from streams.translate.record_shape import RecordShape, ShapeNode
-from streams.translate.refusals import RefusedRecord, RefusedRecordError
+from streams.translate.refused_records import RefusedRecord, RefusedRecordError
 from streams.translate.sections import Section, compile_capture, compile_order, compile_refund
 from streams.translate.source_file import (
     CaptureTable,
@@ -117,7 +117,7 @@ def _compile_left_out(compiler: Compiler, table: RecordTable) -> list[tuple[str,
     root = compiler.shape.root
     found: list[tuple[str, Holds]] = []
     if table.type is not None:
-        kind = compiler.value(table.type, Wanted.TEXT, Place(root, "record.type"))
+        kind = compiler.value(table.type, FieldKind.TEXT, Place(root, "record.type"))
         found.append(("type", _is_among(kind, frozenset(table.ignore_types))))
     elif table.ignore_types:
         compiler.wrong("record.type", "a value, since `ignore_types` is given")

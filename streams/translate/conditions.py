@@ -47,7 +47,10 @@ def compile_condition(compiler: Compiler, spec: Any, place: Place) -> Holds:
     elif not isinstance(operand, bool):
         compiler.wrong(key, "true or false")
     get = compiler.at_path(
-        spec["path"], lambda found, _: found, place.at(".path")._replace(known=known)
+        spec["path"],
+        lambda found, _: found,
+        place.at(".path")._replace(known=known),
+        any_form=name == "present",
     )
     if name == "present":
         return lambda here, scope: (get(here, scope) is not None) is operand

@@ -25,7 +25,7 @@ TEXT_CHARACTERS_MAX = 1_000
 SECOND_MS = 1_000
 _FEW_DIGITS = 9
 """Digits before the point of an amount that surely is not too large in any currency."""
-_POWERS = (1, 10, 100, 1_000, 10_000)
+_POWERS = tuple(int("1" + "0" * zeros) for zeros in range(20))
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _CURRENCY = re.compile(r"[A-Z]{3}", re.ASCII)
 _WHOLE = re.compile(r"-?\d{1,20}(?:\.0*)?", re.ASCII)
@@ -118,7 +118,9 @@ class MoneyReader:
         self._digits = digits
         self._decimal = decimal
         self._group = group
-        grouped = f"\\d{{1,3}}(?:{re.escape(group)}\\d{{2,3}})+|" if group else ""
+        sign = re.escape(group)
+        # The last group has three digits everywhere: 12.34 is not 1,234 of somebody's.
+        grouped = f"\\d{{1,3}}(?:{sign}\\d{{2,3}})*{sign}\\d{{3}}|" if group else ""
         self._written = re.compile(
             f"-?(?:{grouped}\\d{{1,30}})(?:{re.escape(decimal)}\\d{{0,30}})?", re.ASCII
         )
@@ -152,13 +154,10 @@ class MoneyReader:
         if len(behind) > own:
             raise UnfitError(_finer(currency, own))
         shift -= len(behind)
-        amount = int(ahead + behind)
-        if shift >= 0:
-            amount *= 10**shift
-        else:
-            amount, finer = divmod(amount, 10**-shift)
-            if finer:
-                raise UnfitError(_finer(currency, iso))
+        amount = int(ahead + behind) * _POWERS[max(shift, 0)]
+        amount, finer = divmod(amount, _POWERS[max(-shift, 0)])
+        if finer:
+            raise UnfitError(_finer(currency, iso))
         if amount > EVENT_SUM_MAX:
             raise UnfitError(f"an amount of at most {EVENT_SUM_MAX} minor units")
         return -amount if sign else amount

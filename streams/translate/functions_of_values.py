@@ -11,13 +11,13 @@ from typing import Any
 
 from streams.translate.conditions import compile_condition
 from streams.translate.functions import UnfitError
-from streams.translate.mapping import Compiler, Evaluate, Place, Scope, ValueFunction, Wanted
-from streams.translate.refusals import RefusedRecordError, shown_found
+from streams.translate.mapping import Compiler, Evaluate, Place, Scope, ValueFunction, FieldKind
+from streams.translate.refused_records import RefusedRecordError, shown_found
 
 _PARTS_OF_DIFFERENCE = 2
 
 
-def _path(compiler: Compiler, spec: dict[str, Any], wanted: Wanted, place: Place) -> Evaluate:
+def _path(compiler: Compiler, spec: dict[str, Any], wanted: FieldKind, place: Place) -> Evaluate:
     unless = spec.get("unless", [])
     if not isinstance(unless, list):
         return compiler.wrong(f"{place.key}.unless", "a list of values that mean nothing")
@@ -25,7 +25,9 @@ def _path(compiler: Compiler, spec: dict[str, Any], wanted: Wanted, place: Place
     return compiler.at_path(spec["path"], convert, place.at(".path"), unless=unless)
 
 
-def _constant(compiler: Compiler, spec: dict[str, Any], wanted: Wanted, place: Place) -> Evaluate:
+def _constant(
+    compiler: Compiler, spec: dict[str, Any], wanted: FieldKind, place: Place
+) -> Evaluate:
     constant, key = spec["constant"], f"{place.key}.constant"
     convert = compiler.convert(wanted, {}, place.key)
 
@@ -35,7 +37,7 @@ def _constant(compiler: Compiler, spec: dict[str, Any], wanted: Wanted, place: P
         except UnfitError as unfit:
             raise RefusedRecordError(key, unfit.expected, shown_found(constant)) from unfit
 
-    if wanted is Wanted.MONEY:
+    if wanted is FieldKind.MONEY:
         return read  # in minor units of the currency that a record says
     try:
         fixed = convert(constant, Scope(None))
@@ -44,7 +46,7 @@ def _constant(compiler: Compiler, spec: dict[str, Any], wanted: Wanted, place: P
     return lambda _here, _scope: fixed
 
 
-def _first(compiler: Compiler, spec: dict[str, Any], wanted: Wanted, place: Place) -> Evaluate:
+def _first(compiler: Compiler, spec: dict[str, Any], wanted: FieldKind, place: Place) -> Evaluate:
     values = compiler.values(spec["first"], wanted, place.at(".first"))
 
     def read(here: Any, scope: Scope) -> Any:
@@ -57,7 +59,7 @@ def _first(compiler: Compiler, spec: dict[str, Any], wanted: Wanted, place: Plac
     return read
 
 
-def _if(compiler: Compiler, spec: dict[str, Any], wanted: Wanted, place: Place) -> Evaluate:
+def _if(compiler: Compiler, spec: dict[str, Any], wanted: FieldKind, place: Place) -> Evaluate:
     holds = compile_condition(compiler, spec["if"], place.at(".if"))
     if "then" not in spec:
         return compiler.wrong(f"{place.key}.then", "a value")
@@ -68,7 +70,7 @@ def _if(compiler: Compiler, spec: dict[str, Any], wanted: Wanted, place: Place) 
     return lambda here, scope: (then if holds(here, scope) else other)(here, scope)
 
 
-def _lookup(compiler: Compiler, spec: dict[str, Any], wanted: Wanted, place: Place) -> Evaluate:
+def _lookup(compiler: Compiler, spec: dict[str, Any], wanted: FieldKind, place: Place) -> Evaluate:
     name = str(spec.get("table"))
     table = compiler.tables.get(name)
     if table is None:
@@ -76,7 +78,7 @@ def _lookup(compiler: Compiler, spec: dict[str, Any], wanted: Wanted, place: Pla
         return compiler.wrong(f"{place.key}.table", f"a table of [tables]: there is {known}")
     if not wanted.is_text:
         return compiler.wrong(place.key, "no `lookup`: the field takes no text")
-    text = compiler.value(spec["lookup"], Wanted.TEXT, place.at(".lookup"))
+    text = compiler.value(spec["lookup"], FieldKind.TEXT, place.at(".lookup"))
     default: Evaluate | None = None
     if "default" in spec:
         default = compiler.value(spec["default"], wanted, place.at(".default"))
@@ -95,11 +97,11 @@ def _lookup(compiler: Compiler, spec: dict[str, Any], wanted: Wanted, place: Pla
     return read
 
 
-def _join(compiler: Compiler, spec: dict[str, Any], wanted: Wanted, place: Place) -> Evaluate:
+def _join(compiler: Compiler, spec: dict[str, Any], wanted: FieldKind, place: Place) -> Evaluate:
     between = spec.get("with", "")
     if not wanted.is_text or not isinstance(between, str):
         return compiler.wrong(place.key, "a field that takes a text, and a text as `with`")
-    values = compiler.values(spec["join"], Wanted.TEXT, place.at(".join"), many=True)
+    values = compiler.values(spec["join"], FieldKind.TEXT, place.at(".join"), many=True)
     convert = compiler.convert(wanted, {}, place.key)
 
     def read(here: Any, scope: Scope) -> Any:
@@ -115,7 +117,7 @@ def _join(compiler: Compiler, spec: dict[str, Any], wanted: Wanted, place: Place
     return read
 
 
-def _lower(compiler: Compiler, spec: dict[str, Any], wanted: Wanted, place: Place) -> Evaluate:
+def _lower(compiler: Compiler, spec: dict[str, Any], wanted: FieldKind, place: Place) -> Evaluate:
     if not wanted.is_text:
         return compiler.wrong(place.key, "no `lower`: the field takes no text")
     value = compiler.value(spec["lower"], wanted, place.at(".lower"))
@@ -127,8 +129,8 @@ def _lower(compiler: Compiler, spec: dict[str, Any], wanted: Wanted, place: Plac
     return read
 
 
-def _sum(compiler: Compiler, spec: dict[str, Any], wanted: Wanted, place: Place) -> Evaluate:
-    if wanted not in (Wanted.MONEY, Wanted.COUNT):
+def _sum(compiler: Compiler, spec: dict[str, Any], wanted: FieldKind, place: Place) -> Evaluate:
+    if wanted not in (FieldKind.MONEY, FieldKind.COUNT):
         return compiler.wrong(place.key, "no `sum`: the field takes no number")
     values = compiler.values(spec["sum"], wanted, place.at(".sum"), many=True)
 
@@ -139,8 +141,10 @@ def _sum(compiler: Compiler, spec: dict[str, Any], wanted: Wanted, place: Place)
     return read
 
 
-def _difference(compiler: Compiler, spec: dict[str, Any], wanted: Wanted, place: Place) -> Evaluate:
-    if wanted not in (Wanted.MONEY, Wanted.COUNT):
+def _difference(
+    compiler: Compiler, spec: dict[str, Any], wanted: FieldKind, place: Place
+) -> Evaluate:
+    if wanted not in (FieldKind.MONEY, FieldKind.COUNT):
         return compiler.wrong(place.key, "no `difference`: the field takes no number")
     values = compiler.values(spec["difference"], wanted, place.at(".difference"))
     if len(values) != _PARTS_OF_DIFFERENCE:
@@ -154,8 +158,8 @@ def _difference(compiler: Compiler, spec: dict[str, Any], wanted: Wanted, place:
     return read
 
 
-def _money(compiler: Compiler, spec: dict[str, Any], wanted: Wanted, place: Place) -> Evaluate:
-    if wanted is not Wanted.MONEY:
+def _money(compiler: Compiler, spec: dict[str, Any], wanted: FieldKind, place: Place) -> Evaluate:
+    if wanted is not FieldKind.MONEY:
         return compiler.wrong(place.key, "no `money`: the field takes none")
     settings: dict[str, Any] = {
         name: spec[name] for name in ("unit", "decimal", "group") if name in spec
@@ -164,8 +168,8 @@ def _money(compiler: Compiler, spec: dict[str, Any], wanted: Wanted, place: Plac
     return compiler.at_path(spec["money"], convert, place.at(".money"))
 
 
-def _time(compiler: Compiler, spec: dict[str, Any], wanted: Wanted, place: Place) -> Evaluate:
-    if wanted is not Wanted.INSTANT:
+def _time(compiler: Compiler, spec: dict[str, Any], wanted: FieldKind, place: Place) -> Evaluate:
+    if wanted is not FieldKind.INSTANT:
         return compiler.wrong(place.key, "no `time`: the field takes none")
     settings: dict[str, Any] = {name: spec[name] for name in ("format", "zone") if name in spec}
     convert = compiler.convert(wanted, settings, place.key)

@@ -23,12 +23,12 @@ from streams.translate.functions import (
 )
 from streams.translate.paths import PathMistakeError, RecordPath, parse_path
 from streams.translate.record_shape import Reach, RecordShape, ShapeNode, as_compared
-from streams.translate.refusals import RefusedRecordError, shown_found
+from streams.translate.refused_records import RefusedRecordError, shown_found
 
 DEPTH_MAX = 8
 
 
-class Wanted(Enum):
+class FieldKind(Enum):
     """What a value must be."""
 
     TEXT = "text"
@@ -43,7 +43,7 @@ class Wanted(Enum):
     @property
     def is_text(self) -> bool:
         """Whether texts are what it is made of."""
-        return self in (Wanted.TEXT, Wanted.ID, Wanted.LABEL, Wanted.CURRENCY)
+        return self in (FieldKind.TEXT, FieldKind.ID, FieldKind.LABEL, FieldKind.CURRENCY)
 
 
 class Scope:
@@ -59,13 +59,13 @@ class Scope:
 Evaluate = Callable[[Any, Scope], Any]
 """From the place that is read (a record or a line) to a value; None where there is none."""
 Convert = Callable[[Any, Scope], Any]
-_PLAIN: dict[Wanted, Callable[[Any], Any]] = {
-    Wanted.TEXT: as_text,
-    Wanted.ID: as_id,
-    Wanted.LABEL: as_label,
-    Wanted.CURRENCY: as_currency,
-    Wanted.COUNT: as_count,
-    Wanted.FLAG: as_flag,
+_PLAIN: dict[FieldKind, Callable[[Any], Any]] = {
+    FieldKind.TEXT: as_text,
+    FieldKind.ID: as_id,
+    FieldKind.LABEL: as_label,
+    FieldKind.CURRENCY: as_currency,
+    FieldKind.COUNT: as_count,
+    FieldKind.FLAG: as_flag,
 }
 
 
@@ -91,7 +91,7 @@ class ValueFunction(NamedTuple):
     """A function that a value may be: the other keys that its table may have, and its compiler."""
 
     keys: frozenset[str]
-    compile: Callable[[Compiler, dict[str, Any], Wanted, Place], Evaluate]
+    compile: Callable[[Compiler, dict[str, Any], FieldKind, Place], Evaluate]
 
 
 class Compiler:
@@ -118,7 +118,7 @@ class Compiler:
         self.mistakes.append(f"{key}: expected {expected}")
         return lambda _here, _scope: None
 
-    def value(self, spec: Any, wanted: Wanted, place: Place) -> Evaluate:
+    def value(self, spec: Any, wanted: FieldKind, place: Place) -> Evaluate:
         """Compile a value."""
         if isinstance(spec, str):
             return self.at_path(spec, self.convert(wanted, {}, place.key), place)
@@ -137,7 +137,7 @@ class Compiler:
         return function.compile(self, spec, wanted, place)
 
     def values(
-        self, specs: Any, wanted: Wanted, place: Place, *, many: bool = False
+        self, specs: Any, wanted: FieldKind, place: Place, *, many: bool = False
     ) -> list[Evaluate]:
         """Compile a list of values. ``many``: paths may lead to several values each."""
         if not isinstance(specs, list) or not specs:
@@ -160,8 +160,9 @@ class Compiler:
         *,
         unless: Sequence[Any] = (),
         many: bool = False,
+        any_form: bool = False,
     ) -> Evaluate:
-        """Compile a path. ``unless``: values that are none."""
+        """Compile a path. ``unless``: values that are none. ``any_form``: only whether it is there."""
         path = self._path(text, place.key)
         if path is None:
             return _nothing
@@ -169,7 +170,7 @@ class Compiler:
             return self.wrong(place.key, f"one value, but {text!r} may lead to many: add [first]")
         try:
             base = self.shape.root if path.from_root else place.base
-            reach, node = self.shape.reach(base, path)
+            reach, node = self.shape.reach(base, path, any_form=any_form)
         except PathMistakeError as error:
             return self.wrong(place.key, str(error))
         node.is_personal |= place.is_personal
@@ -188,9 +189,9 @@ class Compiler:
                 self.wrong(place.key, str(error))
         return (lambda _: None), ShapeNode()
 
-    def convert(self, wanted: Wanted, spec: Mapping[str, Any], key: str) -> Convert:
+    def convert(self, wanted: FieldKind, spec: Mapping[str, Any], key: str) -> Convert:
         """Return what makes a value found in a record one that is wanted."""
-        if wanted is Wanted.INSTANT:
+        if wanted is FieldKind.INSTANT:
             settings = {"format": "rfc3339", "zone": "UTC", **self._time, **spec}
             try:
                 read = time_reader(settings["format"], settings["zone"])
@@ -198,7 +199,7 @@ class Compiler:
                 expected = "format rfc3339, naive, s or ms, and a zone such as Europe/Berlin"
                 return self.wrong(key, expected)
             return lambda found, _: read(found)
-        if wanted is Wanted.MONEY:
+        if wanted is FieldKind.MONEY:
             reader = self._money_reader({**self._money, **spec}, key)
             return lambda found, scope: reader.read(found, scope.currency)
         convert = _PLAIN[wanted]

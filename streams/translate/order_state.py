@@ -18,7 +18,7 @@ from xxhash import xxh3_64_intdigest
 
 from streams.index.event_types import Line
 from streams.sources.outgoing import Outgoing
-from streams.translate.refusals import RefusedRecordError
+from streams.translate.refused_records import RefusedRecordError
 from streams.translate.stated_events import (
     Statements,
     lines_for,

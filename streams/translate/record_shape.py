@@ -55,12 +55,14 @@ class RecordShape:
         self._aliases = aliases
         self.root = ShapeNode()
 
-    def reach(self, base: ShapeNode, path: RecordPath) -> tuple[Reach, ShapeNode]:
+    def reach(
+        self, base: ShapeNode, path: RecordPath, *, any_form: bool = False
+    ) -> tuple[Reach, ShapeNode]:
         """Enter a path; return the function that follows it, and where it ends.
 
-        Raises PathMistakeError.
+        ``any_form``: what stands there may be an array, an object or a value. Raises PathMistakeError.
         """
-        return self._follow(base, path.text, path.steps)
+        return self._follow(base, path.text, path.steps, any_form=any_form)
 
     def elements(self, base: ShapeNode, path: RecordPath) -> tuple[Reach, ShapeNode]:
         """Enter the path of an array; return what finds its elements, and their place in the tree."""
@@ -75,14 +77,15 @@ class RecordShape:
         return msgspec.json.Decoder(_struct_of(self.root), float_hook=Decimals).decode
 
     def _follow(
-        self, base: ShapeNode, text: str, steps: tuple[Step, ...]
+        self, base: ShapeNode, text: str, steps: tuple[Step, ...], *, any_form: bool = False
     ) -> tuple[Reach, ShapeNode]:
         node = base
         pieces: list[Piece] = [([], ())]
         wheres: dict[Where, str] = {}
         for step in steps:
             attributes, node = self._field(node, step.name)
-            _require_form(node, text, is_array=bool(step.choices))
+            if not (any_form and step is steps[-1]):
+                _require_form(node, text, is_array=bool(step.choices))
             pieces[-1][0].append(attributes)
             for choice in step.choices:
                 if isinstance(choice, Where):

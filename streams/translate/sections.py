@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import Any
 
 from streams.translate.conditions import Holds, compile_condition
-from streams.translate.mapping import Compiler, Evaluate, Place, Scope, Wanted
-from streams.translate.refusals import RefusedRecordError
+from streams.translate.mapping import Compiler, Evaluate, Place, Scope, FieldKind
+from streams.translate.refused_records import RefusedRecordError
 from streams.translate.source_file import (
     CapturesTable,
     CaptureTable,
@@ -43,7 +43,7 @@ class _Fields:
         self._table = table
         self._place = place
 
-    def needed(self, name: str, wanted: Wanted) -> Evaluate:
+    def needed(self, name: str, wanted: FieldKind) -> Evaluate:
         """Compile a field without which the record is refused."""
         spec = getattr(self._table, name)
         value = self._compiler.value(spec, wanted, self._at(name))
@@ -58,7 +58,7 @@ class _Fields:
 
         return read
 
-    def optional(self, name: str, wanted: Wanted, absent: Any = None) -> Evaluate:
+    def optional(self, name: str, wanted: FieldKind, absent: Any = None) -> Evaluate:
         """Compile a field that may be missing in the file or in a record."""
         spec = getattr(self._table, name)
         if spec is None:
@@ -88,19 +88,19 @@ class _Fields:
 def compile_order(compiler: Compiler, table: OrderTable, place: Place) -> Section:
     """Return the function that reads a whole order."""
     fields = _Fields(compiler, table, place)
-    order_id = fields.needed("id", Wanted.ID)
-    market = fields.needed("market", Wanted.TEXT)
-    currency = fields.needed("currency", Wanted.CURRENCY)
-    placed_at = fields.needed("placed_at", Wanted.INSTANT)
-    version = fields.optional("version", Wanted.INSTANT)
+    order_id = fields.needed("id", FieldKind.ID)
+    market = fields.needed("market", FieldKind.TEXT)
+    currency = fields.needed("currency", FieldKind.CURRENCY)
+    placed_at = fields.needed("placed_at", FieldKind.INSTANT)
+    version = fields.optional("version", FieldKind.INSTANT)
     is_placed = fields.holds("placed", otherwise=True)
     is_cancelled = fields.holds("cancelled", otherwise=False)
-    cancelled_at = fields.optional("cancelled_at", Wanted.INSTANT)
-    method = fields.optional("payment_method", Wanted.LABEL)
-    shopper_id = fields.optional("shopper_id", Wanted.ID)
-    new_shopper = fields.optional("new_shopper", Wanted.FLAG)
-    region = fields.optional("region", Wanted.LABEL)
-    channel = fields.optional("channel", Wanted.LABEL)
+    cancelled_at = fields.optional("cancelled_at", FieldKind.INSTANT)
+    method = fields.optional("payment_method", FieldKind.LABEL)
+    shopper_id = fields.optional("shopper_id", FieldKind.ID)
+    new_shopper = fields.optional("new_shopper", FieldKind.FLAG)
+    region = fields.optional("region", FieldKind.LABEL)
+    channel = fields.optional("channel", FieldKind.LABEL)
     lines = _compile_lines(compiler, table.lines, place.at(".lines"))
     refunds = captures = None
     if table.refunds is not None:
@@ -139,8 +139,8 @@ def compile_order(compiler: Compiler, table: OrderTable, place: Place) -> Sectio
 def compile_refund(compiler: Compiler, table: RefundTable, place: Place) -> Section:
     """Return the function that reads one refund."""
     fields = _Fields(compiler, table, place)
-    order_id = fields.needed("order_id", Wanted.ID)
-    currency = fields.optional("currency", Wanted.CURRENCY)
+    order_id = fields.needed("order_id", FieldKind.ID)
+    currency = fields.optional("currency", FieldKind.CURRENCY)
     one = _compile_refund(compiler, table, place)
 
     def read(here: Any, scope: Scope) -> LooseRefund:
@@ -153,9 +153,9 @@ def compile_refund(compiler: Compiler, table: RefundTable, place: Place) -> Sect
 def compile_capture(compiler: Compiler, table: CaptureTable, place: Place) -> Section:
     """Return the function that reads one capture."""
     fields = _Fields(compiler, table, place)
-    order_id = fields.needed("order_id", Wanted.ID)
-    market = fields.optional("market", Wanted.TEXT)
-    currency = fields.needed("currency", Wanted.CURRENCY)
+    order_id = fields.needed("order_id", FieldKind.ID)
+    market = fields.optional("market", FieldKind.TEXT)
+    currency = fields.needed("currency", FieldKind.CURRENCY)
     one = _compile_capture(compiler, table, place)
 
     def read(here: Any, scope: Scope) -> LooseCapture:
@@ -174,14 +174,14 @@ def _compile_lines(
 ) -> Callable[[Any, Scope], tuple[list[SoldLine], int]]:
     elements, base = compiler.elements(table.each, place.at(".each"))
     fields = _Fields(compiler, table, place._replace(base=base))
-    line_id = fields.needed("id", Wanted.ID)
-    quantity = fields.needed("quantity", Wanted.COUNT)
+    line_id = fields.needed("id", FieldKind.ID)
+    quantity = fields.needed("quantity", FieldKind.COUNT)
     is_whole = table.amount is not None
-    price = fields.needed("amount" if is_whole else "unit_price", Wanted.MONEY)
-    sku = fields.optional("sku", Wanted.TEXT, "")
-    category = fields.optional("category", Wanted.LABEL, "")
-    cancelled = fields.optional("cancelled", Wanted.COUNT, 0)
-    refunded = fields.optional("refunded", Wanted.COUNT, 0)
+    price = fields.needed("amount" if is_whole else "unit_price", FieldKind.MONEY)
+    sku = fields.optional("sku", FieldKind.TEXT, "")
+    category = fields.optional("category", FieldKind.LABEL, "")
+    cancelled = fields.optional("cancelled", FieldKind.COUNT, 0)
+    refunded = fields.optional("refunded", FieldKind.COUNT, 0)
     each = table.each
 
     def read(here: Any, scope: Scope) -> tuple[list[SoldLine], int]:
@@ -254,12 +254,12 @@ def _compile_refund(
     compiler: Compiler, table: RefundsTable | RefundTable, place: Place
 ) -> Callable[[Any, Scope, int | None], Refund]:
     fields = _Fields(compiler, table, place)
-    refund_id = fields.needed("id", Wanted.ID)
+    refund_id = fields.needed("id", FieldKind.ID)
     if table.occurred_at is None:
         occurred_at: Evaluate = lambda _here, _scope: None  # noqa: E731 - beside the other branch
     else:
-        occurred_at = fields.needed("occurred_at", Wanted.INSTANT)
-    amount = fields.optional("amount", Wanted.MONEY)
+        occurred_at = fields.needed("occurred_at", FieldKind.INSTANT)
+    amount = fields.optional("amount", FieldKind.MONEY)
     lines = None
     if table.lines is not None:
         lines = _compile_refunded_lines(compiler, table.lines, place.at(".lines"))
@@ -287,9 +287,9 @@ def _compile_refunded_lines(
 ) -> Callable[[Any, Scope], list[RefundedLine]]:
     elements, base = compiler.elements(table.each, place.at(".each"))
     fields = _Fields(compiler, table, place._replace(base=base))
-    line_id = fields.needed("line", Wanted.ID)
-    quantity = fields.optional("quantity", Wanted.COUNT, 0)
-    amount = fields.optional("amount", Wanted.MONEY)
+    line_id = fields.needed("line", FieldKind.ID)
+    quantity = fields.optional("quantity", FieldKind.COUNT, 0)
+    amount = fields.optional("amount", FieldKind.MONEY)
     each = table.each
 
     def read(here: Any, scope: Scope) -> list[RefundedLine]:
@@ -344,11 +344,11 @@ def _compile_capture(
     compiler: Compiler, table: CapturesTable | CaptureTable, place: Place
 ) -> Callable[[Any, Scope], Capture]:
     fields = _Fields(compiler, table, place)
-    capture_id = fields.needed("id", Wanted.ID)
-    occurred_at = fields.needed("occurred_at", Wanted.INSTANT)
-    amount = fields.needed("amount", Wanted.MONEY)
-    method = fields.optional("method", Wanted.LABEL, "")
-    provider = fields.optional("provider", Wanted.TEXT, "")
+    capture_id = fields.needed("id", FieldKind.ID)
+    occurred_at = fields.needed("occurred_at", FieldKind.INSTANT)
+    amount = fields.needed("amount", FieldKind.MONEY)
+    method = fields.optional("method", FieldKind.LABEL, "")
+    provider = fields.optional("provider", FieldKind.TEXT, "")
     path = table.amount if isinstance(table.amount, str) else "amount"
 
     def read(here: Any, scope: Scope) -> Capture:

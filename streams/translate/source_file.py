@@ -40,7 +40,7 @@ class _Table(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=Tr
     """A table of a source file: a key that it does not have is a mistake."""
 
 
-class PlacesTable(_Table):
+class PlacesTable(_Table, frozen=True):
     """Where the records are: topics, the path of a webhook, files beside the source file."""
 
     topics: list[str] = []
@@ -48,7 +48,7 @@ class PlacesTable(_Table):
     files: list[str] = []
 
 
-class MoneyTable(_Table):
+class MoneyTable(_Table, frozen=True):
     """How the source writes money. ``digits``: decimals of its own minor units, by currency."""
 
     unit: MoneyUnit = "major"
@@ -60,14 +60,14 @@ class MoneyTable(_Table):
     ] = {}
 
 
-class TimeTable(_Table):
+class TimeTable(_Table, frozen=True):
     """How the source writes times. ``zone``: that of naive ones."""
 
     format: TimeFormat = "rfc3339"
     zone: str = "UTC"
 
 
-class RecordTable(_Table):
+class RecordTable(_Table, frozen=True):
     """Which records are not translated: types, those that hold a condition, orders that are tests."""
 
     type: Value | None = None
@@ -76,7 +76,7 @@ class RecordTable(_Table):
     test: Condition | None = None
 
 
-class LinesTable(_Table):
+class LinesTable(_Table, frozen=True):
     """The lines of an order: either ``amount``, of all units of a line, or ``unit_price``."""
 
     each: str
@@ -90,7 +90,7 @@ class LinesTable(_Table):
     refunded: Value | None = None
 
 
-class RefundedLinesTable(_Table):
+class RefundedLinesTable(_Table, frozen=True):
     """The lines of a refund."""
 
     each: str
@@ -99,7 +99,7 @@ class RefundedLinesTable(_Table):
     amount: Value | None = None
 
 
-class RefundsTable(_Table):
+class RefundsTable(_Table, frozen=True):
     """The refunds within an order: of lines, or of an amount."""
 
     each: str
@@ -111,7 +111,7 @@ class RefundsTable(_Table):
     when: Condition | None = None
 
 
-class CapturesTable(_Table):
+class CapturesTable(_Table, frozen=True):
     """The captures within an order; without ``each`` the order itself says that it was paid."""
 
     id: Value
@@ -123,7 +123,7 @@ class CapturesTable(_Table):
     when: Condition | None = None
 
 
-class OrderTable(_Table):
+class OrderTable(_Table, frozen=True):
     """A record that is a whole order."""
 
     id: Value
@@ -145,7 +145,7 @@ class OrderTable(_Table):
     captures: CapturesTable | None = None
 
 
-class RefundTable(_Table):
+class RefundTable(_Table, frozen=True):
     """A record that is one refund."""
 
     order_id: Value
@@ -158,7 +158,7 @@ class RefundTable(_Table):
     when: Condition | None = None
 
 
-class CaptureTable(_Table):
+class CaptureTable(_Table, frozen=True):
     """A record that is one capture. With ``market`` it does not wait for its order."""
 
     order_id: Value
@@ -172,7 +172,7 @@ class CaptureTable(_Table):
     when: Condition | None = None
 
 
-class SourceFile(_Table):
+class SourceFile(_Table, frozen=True):
     """What a source file says."""
 
     name: Annotated[str, msgspec.Meta(pattern="^[a-z0-9][a-z0-9-]{0,31}$")]

@@ -20,7 +20,7 @@ from streams.sources.outgoing import (
     order_out,
     payment_out,
 )
-from streams.translate.refusals import RefusedRecordError
+from streams.translate.refused_records import RefusedRecordError
 from streams.translate.whole_orders import Capture, SoldLine, WholeOrder
 
 _HASH_DIGITS = 32

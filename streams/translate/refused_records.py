@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 from streams.translate.record_shape import Decimals
 
 _SHOWN_MAX = 24
-_LETTER = re.compile(r"[^\W\d_]")
-_DIGIT = re.compile(r"\d")
+_ALPHABETIC = re.compile(r"[^\W\d_]")
+_DIGITS = re.compile(r"\d")
 
 
 class RefusedRecord(NamedTuple):
@@ -52,7 +52,7 @@ def form_of(text: str) -> str:
     >>> form_of("Anna <a.b@c.de>"), form_of("1.234,56 €")
     ('xxxx <x.x@x.xx>', '9.999,99 €')
     """
-    form = _DIGIT.sub("9", _LETTER.sub("x", text[:_SHOWN_MAX]))
+    form = _DIGITS.sub("9", _ALPHABETIC.sub("x", text[:_SHOWN_MAX]))
     printable = "".join(each if each.isprintable() else "?" for each in form)
     return printable if len(text) <= _SHOWN_MAX else f"{printable}..."
 
