@@ -13,7 +13,7 @@ import msgspec
 
 from streams.translate.conditions import Holds, compile_condition
 from streams.translate.functions_of_values import FUNCTIONS
-from streams.translate.mapping import Compiler, Evaluate, Place, Scope, FieldKind
+from streams.translate.mapping import Compiler, Evaluate, FieldKind, Place, Scope
 from streams.translate.record_shape import RecordShape, ShapeNode
 from streams.translate.refused_records import RefusedRecord, RefusedRecordError
 from streams.translate.sections import Section, compile_capture, compile_order, compile_refund
@@ -37,7 +37,7 @@ _FAILURES = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class IgnoredRecord(NamedTuple):
-    """A record that is left out on purpose: ``reason`` is ``type``, ``ignored`` or ``test``."""
+    """A record that is left out on purpose: ``reason`` is ``type``, ``condition`` or ``test``."""
 
     reason: str
 
@@ -121,7 +121,7 @@ def _compile_left_out(compiler: Compiler, table: RecordTable) -> list[tuple[str,
         found.append(("type", _is_among(kind, frozenset(table.ignore_types))))
     elif table.ignore_types:
         compiler.wrong("record.type", "a value, since `ignore_types` is given")
-    for reason, key in (("ignored", "ignore"), ("test", "test")):
+    for reason, key in (("condition", "ignore"), ("test", "test")):
         spec = getattr(table, key)
         if spec is not None:
             place = Place(root, f"record.{key}")

@@ -11,7 +11,7 @@ from typing import Any
 
 from streams.translate.conditions import compile_condition
 from streams.translate.functions import UnfitError
-from streams.translate.mapping import Compiler, Evaluate, Place, Scope, ValueFunction, FieldKind
+from streams.translate.mapping import Compiler, Evaluate, FieldKind, Place, Scope, ValueFunction
 from streams.translate.refused_records import RefusedRecordError, shown_found
 
 _PARTS_OF_DIFFERENCE = 2

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from typing import Any
 
 from streams.translate.conditions import Holds, compile_condition
-from streams.translate.mapping import Compiler, Evaluate, Place, Scope, FieldKind
+from streams.translate.functions_of_values import FUNCTIONS
+from streams.translate.mapping import Compiler, Evaluate, FieldKind, Place, Scope
 from streams.translate.refused_records import RefusedRecordError
 from streams.translate.source_file import (
     CapturesTable,
@@ -31,6 +32,7 @@ from streams.translate.whole_orders import (
 )
 
 Section = Callable[[Any, Scope], Any]
+_PATHLESS = ("constant", "if")
 LINES_MAX = 1_000
 """Most lines of one order. What is kept of an order has each of them."""
 
@@ -47,7 +49,7 @@ class _Fields:
         """Compile a field without which the record is refused."""
         spec = getattr(self._table, name)
         value = self._compiler.value(spec, wanted, self._at(name))
-        path = spec if isinstance(spec, str) else f"$.({self._place.key}.{name})"
+        path = _first_path(spec) or f"({self._place.key}.{name})"
         expected = f"a value of `{self._place.key}.{name}`"
 
         def read(here: Any, scope: Scope) -> Any:
@@ -166,6 +168,15 @@ def compile_capture(compiler: Compiler, table: CaptureTable, place: Place) -> Se
     return read
 
 
+def _first_path(spec: Any) -> str | None:
+    """Return the first path of a value: where people are to look when it is wrong or missing."""
+    if isinstance(spec, str):
+        return spec
+    if isinstance(spec, dict):
+        spec = [spec[name] for name in FUNCTIONS if name in spec and name not in _PATHLESS]
+    return next(filter(None, map(_first_path, spec)), None) if isinstance(spec, list) else None
+
+
 # -- parts of an order -----------------------------------------------------------------------------
 
 
@@ -264,7 +275,7 @@ def _compile_refund(
     if table.lines is not None:
         lines = _compile_refunded_lines(compiler, table.lines, place.at(".lines"))
     is_limited = table.at_most == "lines"
-    path = table.amount if isinstance(table.amount, str) else "amount"
+    path = _first_path(table.amount) or "amount"
 
     def read(here: Any, scope: Scope, known_ms: int | None) -> Refund:
         occurred_ms = occurred_at(here, scope)
@@ -349,7 +360,7 @@ def _compile_capture(
     amount = fields.needed("amount", FieldKind.MONEY)
     method = fields.optional("method", FieldKind.LABEL, "")
     provider = fields.optional("provider", FieldKind.TEXT, "")
-    path = table.amount if isinstance(table.amount, str) else "amount"
+    path = _first_path(table.amount) or "amount"
 
     def read(here: Any, scope: Scope) -> Capture:
         minor = amount(here, scope)

@@ -35,7 +35,7 @@ def test_the_example_is_shown_side_by_side_with_what_is_refused_and_not_read():
     assert ["currency = EUR", "occurred_at = 2026-11-24T10:00:00.000Z"] in rows
     assert "woocommerce: 14 records" in done.stdout
     assert "  would go out: order.refunded: 3" in done.stdout
-    assert "  ignored: ignored: 2" in done.stdout
+    assert "  ignored: condition: 2" in done.stdout
     assert (
         "  refused: $.line_items[0].total: expected an amount in JPY without decimals: 1"
         in done.stdout

@@ -159,6 +159,12 @@ def test_bytes_that_are_no_record_are_refused(record):
     assert found.path == "$"
 
 
+def test_a_composed_value_that_is_missing_is_named_by_its_first_path():
+    lines = 'amount = { sum = ["net", "tax"] }'
+    found = read(source(lines=lines), lines=[{"id": 1, "quantity": 1}])
+    assert (found.path, found.found) == ("$.lines[0].net", "nothing")
+
+
 def test_numeric_ids_are_the_text_of_their_digits():
     for found in (12, 12.0, "12"):
         assert read(source(), id=found).id == "12"
@@ -187,7 +193,7 @@ def test_types_tests_and_conditions_are_left_out_each_with_its_reason():
     compiled = source(more=more)
     assert read(compiled, topic="ping") == IgnoredRecord("type")
     assert read(compiled, test=True) == IgnoredRecord("test")
-    assert read(compiled, state="draft") == IgnoredRecord("ignored")
+    assert read(compiled, state="draft") == IgnoredRecord("condition")
     assert read(compiled, topic="other", test=False).id == "7"
 
 

@@ -58,7 +58,7 @@ def test_the_fixture_is_what_the_script_writes():
 
 def test_the_records_of_the_fixture_become_the_events_that_the_page_says():
     assert stated(*story()) == [
-        "ignored",  # a draft
+        "condition",  # a draft
         [],  # waits for its payment
         [("woocommerce:1001:placed", GOODS), ("woocommerce:1001:capture:paid", 5190)],
         [],  # the same delivery
@@ -78,7 +78,7 @@ def test_the_records_of_the_fixture_become_the_events_that_the_page_says():
         ],
         [("woocommerce:1004:cancelled:5=2", [(1, 334), (1, 333)])],
         "$.line_items[0].total",  # 21.01 is no amount of yen
-        "ignored",  # a deleted order
+        "condition",  # a deleted order
     ]
 
 
