@@ -33,7 +33,6 @@ RECORD_BYTES_MAX = 1024 * 1024
 _SectionTable = TypeVar("_SectionTable", OrderTable, RefundTable, CaptureTable)
 _BOM = b"\xef\xbb\xbf"
 _INVALID = re.compile(r"Expected `(.*?)`, got `(.*?)`(?: - at `(.*?)`)?")
-_FAILURES = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class IgnoredRecord(NamedTuple):
@@ -84,7 +83,7 @@ class CompiledSource:
             return RefusedRecord(self.name, "$", expected, f"{len(record)} bytes")
         try:
             root = self._decode(record.removeprefix(_BOM))
-        except _FAILURES as error:
+        except msgspec.DecodeError as error:
             return self._undecoded(error)
         scope = Scope(root)
         try:
@@ -99,12 +98,10 @@ class CompiledSource:
             return RefusedRecord(self.name, path, refused.expected, refused.found)
         return RefusedRecord(self.name, "$", "a record that a `when` of the file takes", "another")
 
-    def _undecoded(self, error: Exception) -> RefusedRecord:
+    def _undecoded(self, error: msgspec.DecodeError) -> RefusedRecord:
         invalid = _INVALID.fullmatch(str(error))
         if invalid is not None:
             return RefusedRecord(self.name, invalid[3] or "$", invalid[1], invalid[2])
-        if isinstance(error, RecursionError):
-            return RefusedRecord(self.name, "$", "JSON", "objects within objects, too deep")
         return RefusedRecord(self.name, "$", "JSON", f"none: {error}"[:100])
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from streams.index.formats import json_reader
 from streams.translate.paths import EACH, FIRST, PathMistakeError, RecordPath, Step, Where
 
 Reach = Callable[[Any], Any]
@@ -73,8 +74,8 @@ class RecordShape:
         return self._follow(base, path.text, (*before, as_array))
 
     def decoder(self) -> Callable[[bytes], Any]:
-        """Return the decoder of a record. It raises what msgspec does."""
-        return msgspec.json.Decoder(_struct_of(self.root), float_hook=Decimals).decode
+        """Return the decoder of a record. It raises msgspec.DecodeError."""
+        return json_reader(_struct_of(self.root), fractions=Decimals)
 
     def _follow(
         self, base: ShapeNode, text: str, steps: tuple[Step, ...], *, any_form: bool = False
