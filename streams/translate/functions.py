@@ -42,23 +42,32 @@ class UnfitError(ValueError):
         self.expected = expected
 
 
+def _whole_number(found: Decimals) -> int | None:
+    """Return the whole number that a JSON number is; None too where it has more digits than are read."""
+    number = whole(found)
+    return None if number is None or abs(number) >= _POWERS[-1] else number
+
+
 def as_text(found: Any) -> str:
     """Return a text; a number is the text of its digits, so the ids 12, 12.0 and "12" are one."""
-    if isinstance(found, Decimals):
-        number = whole(found)
-        return str(found) if number is None else str(number)
-    if isinstance(found, str):
+    kind = type(found)  # most values are one of these two, and no boolean
+    if kind is str:
         if len(found) > TEXT_CHARACTERS_MAX:
             raise UnfitError(f"a text of at most {TEXT_CHARACTERS_MAX} characters")
-        return found
-    if isinstance(found, int) and not isinstance(found, bool):
         return str(found)
+    if kind is int:
+        return str(found)
+    if isinstance(found, Decimals):
+        number = _whole_number(found)
+        return str(found)[:TEXT_CHARACTERS_MAX] if number is None else str(number)
     raise UnfitError("a text or a number")
 
 
 def as_id(found: Any) -> str:
-    """Return an id: a text without control characters, or a whole number of 0 or more."""
-    if isinstance(found, Decimals) and whole(found) is None:
+    """Return an id: a text without control characters, or a whole number."""
+    if type(found) is int and found >= 0:
+        return str(found)
+    if isinstance(found, Decimals) and _whole_number(found) is None:
         raise UnfitError("an id: a text or a whole number")
     text = as_text(found)
     if _CONTROL.search(text):

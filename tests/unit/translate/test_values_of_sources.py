@@ -169,6 +169,7 @@ def test_numeric_ids_are_the_text_of_their_digits():
     for found in (12, 12.0, "12"):
         assert read(source(), id=found).id == "12"
     assert read(source(), id=2**70).id == str(2**70)
+    assert isinstance(source().read(b'{"currency":"EUR","id":1e99}'), RefusedRecord)
 
 
 def test_lines_that_cannot_be_counted_are_left_out_and_those_of_one_id_are_one():
