@@ -23,6 +23,7 @@ from streams.cli import (
     send_commands,
     set_aside_commands,
     shift_commands,
+    sources_commands,
     topic_commands,
 )
 from streams.index.definitions_switch import WORKERS_APPLY_DEFINITIONS
@@ -52,6 +53,7 @@ GROUPS = {
     "notify": notify_commands.notify_app,
     "shifts": shift_commands.shifts_app,
     "clock": clock_commands.clock_app,
+    "sources": sources_commands.sources_app,
     "topics": topic_commands.topics_app,
     "dead-letters": set_aside_commands.dead_letters_app,
     "late": set_aside_commands.late_app,

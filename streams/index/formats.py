@@ -119,12 +119,15 @@ def msgpack_reader(kind: type[Read]) -> Callable[[bytes], Read]:
     return decode_msgpack
 
 
-def json_reader(kind: type[Read]) -> Callable[[bytes | str], Read]:
+def json_reader(
+    kind: type[Read], *, fractions: Callable[[str], Any] | None = None
+) -> Callable[[bytes | str], Read]:
     """Decoder of JSON of any kind. Raises msgspec.DecodeError, and nothing else, for what is none.
 
+    ``fractions``: makes something else than a float of the text of a number whose field may be anything.
     Only the decoders of events use msgspec's own besides (tests/contract/test_decoders.py).
     """
-    decode = msgspec.json.Decoder(kind).decode
+    decode = msgspec.json.Decoder(kind, float_hook=fractions).decode
 
     def decode_json(encoded: bytes | str) -> Read:
         try:

@@ -33,6 +33,5 @@ def test_a_wheel_is_built_with_a_compiler_and_without(tmp_path, compiler):
     assert "streams/default_config/methodology.toml" in names
     examples = {name for name in names if name.startswith("streams/default_config/examples/")}
     assert {name.removeprefix("streams/default_config/") for name in examples} == {
-        str(path.relative_to(ROOT / "config"))
-        for path in (ROOT / "config/examples").rglob("*.toml")
+        str(path.relative_to(ROOT / "config")) for path in (ROOT / "config/examples").rglob("*.*")
     }

@@ -63,6 +63,11 @@ def test_the_copy_as_it_is_keeps_every_contract(copy):
             "What runs in production imports no demo, simulated shops, benches or local servers",
         ),
         (
+            "translate/paths.py",
+            "import time",
+            "translate is pure: no IO, no clock, no environment, no framework",
+        ),
+        (
             "proof/explain/terms.py",
             "from streams.proof.audit import report",
             "Layers of proof: the second implementation below explain, explain below audit",

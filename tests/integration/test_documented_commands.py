@@ -54,7 +54,16 @@ STAYS = {
     "notify": "/alerts",
 }
 """Commands that run until they are stopped, and what they print once they are ready."""
-MAY_FIND_SOMETHING = ("show", "doctor", "audit", "dead-letters", "topics", "explain", "rehearse")
+MAY_FIND_SOMETHING = (
+    "show",
+    "doctor",
+    "audit",
+    "dead-letters",
+    "topics",
+    "explain",
+    "rehearse",
+    "sources",
+)
 """Their exit code 1 says that something is wrong with what they looked at (for `rehearse`, a history
 that is too short); 2 is a wrong command."""
 

@@ -1,0 +1,276 @@
+"""A source file: where a source's records are, in which format, and what of them becomes what.
+
+This is the form of the file. Whether its paths and functions make sense is checked when it is compiled
+(``compiled_source``). Whatever is wrong names the key.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from streams.translate.functions import MoneyUnit, TimeFormat
+
+_UNKNOWN = re.compile(r"Object contains unknown field `(.*?)`(?: - at `\$\.?(.*?)`)?")
+_PLACED = re.compile(r"(.*?)(?: - at `\$\.?(.*?)`)?", re.DOTALL)
+_MISTAKES_SHOWN = 20
+
+Value = str | dict[str, Any]
+"""A path, or a table with one function."""
+Condition = dict[str, Any]
+
+
+class SourceFileError(ValueError):
+    """A source file that cannot be used: every mistake with the key that it is in."""
+
+    def __init__(self, mistakes: Sequence[str]) -> None:
+        shown = list(mistakes[:_MISTAKES_SHOWN])
+        if len(mistakes) > len(shown):
+            shown.append(f"and {len(mistakes) - len(shown)} more")
+        super().__init__("\n".join(shown))
+        self.mistakes = tuple(mistakes)
+
+
+class _Table(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
+    """A table of a source file: a key that it does not have is a mistake."""
+
+
+class PlacesTable(_Table, frozen=True):
+    """Where the records are: topics, the path of a webhook, files beside the source file."""
+
+    topics: list[str] = []
+    path: str | None = None
+    files: list[str] = []
+
+
+class MoneyTable(_Table, frozen=True):
+    """How the source writes money. ``digits``: decimals of its own minor units, by currency."""
+
+    unit: MoneyUnit = "major"
+    decimal: str = "."
+    group: str = ""
+    digits: dict[
+        Annotated[str, msgspec.Meta(pattern="^[A-Z]{3}$")],
+        Annotated[int, msgspec.Meta(ge=0, le=8)],
+    ] = {}
+
+
+class TimeTable(_Table, frozen=True):
+    """How the source writes times. ``zone``: that of naive ones."""
+
+    format: TimeFormat = "rfc3339"
+    zone: str = "UTC"
+
+
+class RecordTable(_Table, frozen=True):
+    """Which records are not translated: types, those that hold a condition, orders that are tests."""
+
+    type: Value | None = None
+    ignore_types: list[str] = []
+    ignore: Condition | None = None
+    test: Condition | None = None
+
+
+class LinesTable(_Table, frozen=True):
+    """The lines of an order: either ``amount``, of all units of a line, or ``unit_price``."""
+
+    each: str
+    id: Value
+    quantity: Value
+    amount: Value | None = None
+    unit_price: Value | None = None
+    sku: Value | None = None
+    category: Value | None = None
+    cancelled: Value | None = None
+    refunded: Value | None = None
+
+
+class RefundedLinesTable(_Table, frozen=True):
+    """The lines of a refund."""
+
+    each: str
+    line: Value
+    quantity: Value | None = None
+    amount: Value | None = None
+
+
+class RefundsTable(_Table, frozen=True):
+    """The refunds within an order: of lines, or of an amount."""
+
+    each: str
+    id: Value
+    occurred_at: Value | None = None
+    amount: Value | None = None
+    at_most: Literal["lines"] | None = None
+    lines: RefundedLinesTable | None = None
+    when: Condition | None = None
+
+
+class CapturesTable(_Table, frozen=True):
+    """The captures within an order; without ``each`` the order itself says that it was paid."""
+
+    id: Value
+    occurred_at: Value
+    amount: Value
+    each: str | None = None
+    method: Value | None = None
+    provider: Value | None = None
+    when: Condition | None = None
+
+
+class OrderTable(_Table, frozen=True):
+    """A record that is a whole order."""
+
+    id: Value
+    market: Value
+    currency: Value
+    placed_at: Value
+    lines: LinesTable
+    when: Condition | None = None
+    version: Value | None = None
+    placed: Condition | None = None
+    cancelled: Condition | None = None
+    cancelled_at: Value | None = None
+    payment_method: Value | None = None
+    shopper_id: Value | None = None
+    new_shopper: Value | None = None
+    region: Value | None = None
+    channel: Value | None = None
+    refunds: RefundsTable | None = None
+    captures: CapturesTable | None = None
+
+
+class RefundTable(_Table, frozen=True):
+    """A record that is one refund."""
+
+    order_id: Value
+    id: Value
+    occurred_at: Value
+    currency: Value | None = None
+    amount: Value | None = None
+    at_most: Literal["lines"] | None = None
+    lines: RefundedLinesTable | None = None
+    when: Condition | None = None
+
+
+class CaptureTable(_Table, frozen=True):
+    """A record that is one capture. With ``market`` it does not wait for its order."""
+
+    order_id: Value
+    id: Value
+    occurred_at: Value
+    amount: Value
+    currency: Value
+    market: Value | None = None
+    method: Value | None = None
+    provider: Value | None = None
+    when: Condition | None = None
+
+
+class SourceFile(_Table, frozen=True):
+    """What a source file says."""
+
+    name: Annotated[str, msgspec.Meta(pattern="^[a-z0-9][a-z0-9-]{0,31}$")]
+    format: Literal["json"]
+    where: PlacesTable = PlacesTable()
+    money: MoneyTable = MoneyTable()
+    time: TimeTable = TimeTable()
+    aliases: dict[str, list[str]] = {}
+    tables: dict[str, dict[str, str]] = {}
+    record: RecordTable = RecordTable()
+    order: OrderTable | None = None
+    refund: RefundTable | None = None
+    capture: CaptureTable | None = None
+
+
+def parse_source(text: str) -> SourceFile:
+    """Read a source file. Raises SourceFileError."""
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SourceFileError([f"no TOML: {error}"]) from error
+    try:
+        found = msgspec.convert(raw, SourceFile)
+    except msgspec.ValidationError as error:
+        raise SourceFileError([_mistake(str(error))]) from error
+    mistakes = list(_senseless(found))
+    if mistakes:
+        raise SourceFileError(mistakes)
+    return found
+
+
+def _senseless(file: SourceFile) -> list[str]:
+    sections = {"refund": file.refund, "capture": file.capture, "order": file.order}
+    named = {name: section for name, section in sections.items() if section is not None}
+    if not named:
+        return ["order: expected at least one of [order], [refund] and [capture]"]
+    mistakes = [
+        f"{name}.when: expected a condition, since the file has [{[*named][-1]}] too"
+        for name in [*named][:-1]
+        if named[name].when is None
+    ]
+    if file.order is not None:
+        lines = file.order.lines
+        if (lines.amount is None) is (lines.unit_price is None):
+            mistakes.append("order.lines: expected either `amount` or `unit_price`")
+        mistakes += _of_nothing("order.refunds", file.order.refunds)
+    if file.refund is not None:
+        mistakes += _of_nothing("refund", file.refund)
+        if file.refund.currency is None and _has_amounts(file.refund):
+            mistakes.append("refund.currency: expected a value, since amounts are mapped")
+    return mistakes
+
+
+def _of_nothing(key: str, table: RefundsTable | RefundTable | None) -> list[str]:
+    if table is not None and table.amount is None and table.lines is None:
+        return [f"{key}: expected `amount`, `lines` or both"]
+    lines = None if table is None else table.lines
+    if lines is not None and lines.quantity is None and lines.amount is None:
+        return [f"{key}.lines: expected `quantity`, `amount` or both"]
+    return []
+
+
+def _has_amounts(table: RefundTable) -> bool:
+    return table.amount is not None or (table.lines is not None and table.lines.amount is not None)
+
+
+def _mistake(message: str) -> str:
+    """Return msgspec's message with the key in front."""
+    unknown = _UNKNOWN.fullmatch(message)
+    if unknown is not None:
+        name, place = unknown[1], unknown[2] or ""
+        near = difflib.get_close_matches(name, _names(place), 1)
+        meant = f"; did you mean `{near[0]}`?" if near else ""
+        return f"{place}{'.' if place else ''}{name}: no such key{meant}"
+    placed = _PLACED.fullmatch(message)
+    assert placed is not None, "it takes any text"
+    missing = re.fullmatch(r"Object missing required field `(.*)`", placed[1])
+    if missing is not None:
+        place = f"{placed[2]}." if placed[2] else ""
+        return f"{place}{missing[1]}: expected a value, found nothing"
+    return f"{placed[2] or 'file'}: {placed[1][:1].lower()}{placed[1][1:]}"
+
+
+def _names(place: str) -> tuple[str, ...]:
+    """Return the keys of the table at a place."""
+    tables: Mapping[str, type[_Table]] = {
+        "": SourceFile,
+        "where": PlacesTable,
+        "money": MoneyTable,
+        "time": TimeTable,
+        "record": RecordTable,
+        "order": OrderTable,
+        "order.lines": LinesTable,
+        "order.refunds": RefundsTable,
+        "order.refunds.lines": RefundedLinesTable,
+        "order.captures": CapturesTable,
+        "refund": RefundTable,
+        "refund.lines": RefundedLinesTable,
+        "capture": CaptureTable,
+    }
+    return tables[place].__struct_fields__ if place in tables else ()

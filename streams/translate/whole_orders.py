@@ -1,0 +1,95 @@
+"""What records of a source say: a whole order as it is now, or one refund or capture of an order.
+
+Money is in minor units of the order's currency, times are epoch ms.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class SoldLine(msgspec.Struct, array_like=True, gc=False):
+    """A line of an order as it was placed. ``cancelled``, ``refunded``: units of it by now."""
+
+    id: str
+    sku: str
+    category: str
+    quantity: int
+    amount_minor: int
+    """Of all its units together."""
+    cancelled: int = 0
+    refunded: int = 0
+
+
+class RefundedLine(msgspec.Struct, array_like=True, gc=False):
+    """Part of a refund. Without an amount it is what so many units were sold for."""
+
+    line_id: str
+    quantity: int
+    amount_minor: int | None = None
+
+
+class Refund(msgspec.Struct, array_like=True, gc=False):
+    """One refund of an order. Without lines it is of an amount. ``is_limited``: to what goods cost."""
+
+    id: str
+    occurred_ms: int
+    lines: list[RefundedLine] = []
+    amount_minor: int | None = None
+    is_limited: bool = False
+
+
+class Capture(msgspec.Struct, array_like=True, gc=False):
+    """One payment of an order that was captured."""
+
+    id: str
+    occurred_ms: int
+    amount_minor: int
+    method: str = ""
+    provider: str = ""
+
+
+class WholeOrder(msgspec.Struct, gc=False):
+    """An order as its source says that it is now.
+
+    ``version_ms``: when it was changed last; None where the source does not say. ``is_placed``: it is an
+    order by now, and no draft. ``taken_back_ms``: when it, or units of its lines, were cancelled.
+    """
+
+    id: str
+    market: str
+    currency: str
+    placed_ms: int
+    is_placed: bool = True
+    is_cancelled: bool = False
+    version_ms: int | None = None
+    taken_back_ms: int | None = None
+    payment_method: str | None = None
+    shopper_id: str | None = None
+    new_shopper: bool | None = None
+    region: str | None = None
+    channel: str | None = None
+    lines: list[SoldLine] = []
+    refunds: list[Refund] = []
+    captures: list[Capture] = []
+    uncounted: int = 0
+    """Lines that cannot be counted: nothing of them, or a negative price."""
+
+
+class LooseRefund(msgspec.Struct, gc=False):
+    """A refund whose record names its order and says nothing else of it."""
+
+    order_id: str
+    refund: Refund
+
+
+class LooseCapture(msgspec.Struct, gc=False):
+    """A capture whose record names its order. Without ``market`` it waits for its order."""
+
+    order_id: str
+    capture: Capture
+    market: str | None = None
+    currency: str | None = None
+
+
+Reported = WholeOrder | LooseRefund | LooseCapture
