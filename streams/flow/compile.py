@@ -28,6 +28,7 @@ from streams.flow.held_labels import (
 )
 from streams.flow.history_book import HistoryBook
 from streams.flow.incarnation import base_of, begin_of_next_log
+from streams.flow.ledger import Ledger
 from streams.flow.market import MarketCompile
 from streams.flow.market_progress import MarketProgress
 from streams.flow.market_shifts import decode_shifts
@@ -37,6 +38,7 @@ from streams.flow.merged import (
     MINUTE,
     Merged,
     MergedRecord,
+    SlotId,
     decode_merged,
     encode_merged,
 )
@@ -321,7 +323,7 @@ class PartitionCompile:
             changed.sort(key=lambda each: each[0][0] != MINUTE)
             for (kind, start), merged in changed:
                 base = f"{kind}|{code}|{start}"
-                self._write_merged(batch, base, merged, market.ledger.definitions)
+                self._write_merged(batch, base, merged, market.ledger, (kind, start))
             for kind, start in market.take_expired():
                 base = f"{kind}|{code}|{start}"
                 for keys in (base, _base_of_parts(base)):
@@ -375,12 +377,15 @@ class PartitionCompile:
         for market in self.markets.values():
             market.replayed()
 
-    def _write_merged(self, batch: TableBatch, base: str, merged: Merged, definitions: int) -> None:
+    def _write_merged(
+        self, batch: TableBatch, base: str, merged: Merged, ledger: Ledger, slot_id: SlotId
+    ) -> None:
         """Write a merged slot, after the parts of its labels where one record cannot hold them."""
         merged.written = True
         # Never below what the restored record contains.
         merged.applied = max(merged.applied, self.through)
-        record = merged.record(merged.applied, definitions)
+        before = ledger.rows_before.get(slot_id)
+        record = merged.record(merged.applied, ledger.definitions, before)
         replaced = self._parts.pop(base, set())
         if len(record.labels) > IN_RECORD_BYTES_MAX:
             of_parts = _base_of_parts(base)

@@ -320,8 +320,10 @@ class Ledger:
         self.merged[slot_id] = restored
         if others:
             self._of_others.add(slot_id)
-            if kind != MINUTE:
-                self.rows_before[slot_id] = record.definitions, record.row
+        if record.before is not None:
+            self.rows_before[slot_id] = record.before
+        elif others and kind != MINUTE:
+            self.rows_before[slot_id] = record.definitions, record.row
 
     def project_anew(self) -> None:
         """Read restored slots that other definitions made anew."""
@@ -359,11 +361,11 @@ class Ledger:
         """
         self.first_ms |= old.first_ms
         for slot_id, merged in old.merged.items():
-            record = merged.record(max(merged.applied, applied), old.definitions)
+            # What was not said of earlier definitions is said with these.
+            before = old.rows_before.get(slot_id)
+            record = merged.record(max(merged.applied, applied), old.definitions, before)
             self.restore(slot_id, record)
             self.merged[slot_id].written = merged.written
-        # What was not said of earlier definitions is said with these.
-        self.rows_before |= old.rows_before
 
     def take_over_open(self, old: Ledger) -> None:
         """Apply the open rows of a ledger by other definitions again, and what it has still to give."""
@@ -521,10 +523,15 @@ class Ledger:
         held = [] if merged is None else merged.label_rows()
         if kind == HOUR and not held:
             held = self._labels.of_minutes(start)
+        return held + self.open_labels(slot_id)
+
+    def open_labels(self, slot_id: SlotId) -> list[PackedRow]:
+        """Return the label rows of a minute, an hour or a local day that its merged slot lacks."""
+        kind, start = slot_id
         opened: Iterable[OpenRow] = self._open_days.get(start, {}).values()
         if kind != DAY_KIND:
             opened = self.open_rows(slot_id, LENGTH_MS[kind])
-        return held + [decode_row(row.labels) for row in opened]
+        return [decode_row(row.labels) for row in opened]
 
     def hours(self) -> set[int]:
         """Starts of the hours that have rows."""

@@ -12,7 +12,6 @@ from dataclasses import replace
 
 from streams.flow.changed_slots import ChangedSlots
 from streams.flow.chunk import SourcePartition
-from streams.flow.daybook import SHOWN_DAYS_KEPT
 from streams.flow.definitions_book import MarketDefinitions
 from streams.flow.fence_record import FenceRecord
 from streams.flow.history_book import MarketHistory
@@ -110,8 +109,6 @@ class MarketCompile:
             document = None if held is None else held.documents.get(version)
             return None if document is None else market_with(declared, document, version)
 
-        self._was_by_others = progress is not None
-        """Whether what was published last was by other definitions."""
         self.redefined = RedefinedSlots(self.ledger, market_of)
         self.revised_after_final = 0
         self._must_publish = False
@@ -145,6 +142,7 @@ class MarketCompile:
         self.windows.take_over(old.windows)
         self.shoppers.take_over(old.shoppers)
         self.closings.take_over(old.closings)
+        self.redefined.take_over(old.redefined)
         self.revised_after_final = old.revised_after_final
         self._reset, self._reset_shown = old._reset, old._reset_shown
         self._journal_pending = old._journal_pending
@@ -160,7 +158,7 @@ class MarketCompile:
         """Take over how far an earlier owner, or an older edition, published."""
         self.progress.take_fence(fence)
         if fence.edition == self.progress.methodology.edition:
-            self._was_by_others |= fence.definitions != self.ledger.definitions
+            self.redefined.note_version(fence.definitions)
             for topic, first_ms in fence.first.items():
                 self.ledger.note_first(topic, first_ms)
 
@@ -198,8 +196,7 @@ class MarketCompile:
         self._days_to_show |= self.ledger.open_days() - set(self._days_redefined)
         self._must_publish = True
         self.inheriting.begin()
-        if self._was_by_others:
-            self.redefined.add_open(self._is_final)
+        self.redefined.add_open(self._is_final)
 
     @property
     def declared_reset(self) -> ClockReset | None:
@@ -277,7 +274,8 @@ class MarketCompile:
         self._expire(read_ms)
         windows = self.windows.step(changed)
         day_values = [*days.values, *buyers.values, *_of_days(closed.closings)]
-        for key in (*windows.gone, *days.gone):
+        gone = [*windows.gone, *days.gone, *closed.gone]
+        for key in gone:
             self._journal_pending.pop(key, None)
         journal = self._journal([*windows.changed, *day_values], now_ms)
         progress = self.progress
@@ -301,7 +299,7 @@ class MarketCompile:
             days=day_values,
             revisions=[*days.revisions, *buyers.revisions, *windows.revisions],
             closings=closed.closings,
-            gone=[*windows.gone, *days.gone],
+            gone=gone,
             journal_changed=journal,
             vintages=vintages,
             shifts=shifts,
@@ -334,11 +332,11 @@ class MarketCompile:
             self.ledger.drain(),
             days_due=frozenset([*self._days_to_show, *self._days_redefined[-DAYS_REDEFINED_MAX:]]),
             closings_due=frozenset(self._slots_to_close),
-            redefined=self.redefined.take_changed(
-                SLOTS_REDEFINED_MAX, self.progress.days_until - SHOWN_DAYS_KEPT
-            ),
         )
         del self._days_redefined[-DAYS_REDEFINED_MAX:]
+        days_left = frozenset(self._days_redefined)
+        redefined = self.redefined.take_changed(SLOTS_REDEFINED_MAX, days_left)
+        changed = replace(changed, redefined=redefined)
         self._days_to_show.clear()
         self._slots_to_close.clear()
         return changed

@@ -182,6 +182,30 @@ def values_of(flow: Flow) -> dict[str, tuple]:
     }
 
 
+def closed_of(flow: Flow, first: int = 0) -> dict[tuple[str, int], dict[str, tuple]]:
+    """What the journal says of every final hour and day, as whoever reads it in order knows it."""
+    found: dict[tuple[str, int], dict[str, tuple]] = {}
+    for publication in flow.history[first:]:
+        for each in publication.closings:
+            slot = each.kind, each.start_ms
+            known = found[slot] = dict(found[slot]) if each.cause is not None else {}
+            for name in each.gone:
+                known.pop(name, None)
+            for value in each.values:
+                name = f"{value.index}:{value.dimension}:{value.member}"
+                known[name] = value.value, value.observed, value.n
+    return found
+
+
+def counted(closed: dict) -> dict:
+    """Only what has a count: a member that lost everything is said with 0, in a whole closing not."""
+    found = {
+        slot: {name: each for name, each in values.items() if each[1]}
+        for slot, values in closed.items()
+    }
+    return {slot: values for slot, values in found.items() if values}
+
+
 def states_of(market: MarketCompile) -> dict:
     return market.shifts._record().watch.states
 
@@ -231,6 +255,7 @@ def test_a_market_defined_anew_while_it_runs_is_as_taken_over_and_as_a_batch(see
         field: each[:4] for field, each in values_of(batch).items()
     }
     assert running.published["PK"].fence.definitions == 3
+    assert counted(closed_of(running)) == counted(closed_of(batch))
     own, control = values_of(running), values_of(plain)
     untouched = [field for field in control if ":market:all" in field or ":category:books" in field]
     assert len(untouched) > 20
