@@ -7,7 +7,7 @@ returns what it shows and how far it is. So no part sees what another has half d
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from streams.flow.changed_slots import ChangedSlots
@@ -36,7 +36,7 @@ from streams.flow.shift_watch import FoundShift
 from streams.flow.state import LIVE, NEVER_MS, SlotKey
 from streams.flow.vintages import LearntVintage
 from streams.flow.wire import MarkRecord
-from streams.index.definitions import METHODOLOGY_VERSION, market_with
+from streams.index.definitions import market_with
 from streams.index.history_records import ClockReset
 from streams.index.methodology import Market, Methodology
 from streams.index.panes import HOUR_MS, MINUTE_MS
@@ -63,20 +63,14 @@ class MarketCompile:
         methodology: Methodology,
         sps: Mapping[str, Sequence[SourcePartition]],
         history: MarketHistory | None = None,
-        progress: MarketProgress | None = None,
         definitions: MarketDefinitions | None = None,
     ) -> None:
         """``history``: seeds and factors of the market; whoever reads the topic goes on adding.
 
-        ``progress``: that of the market by other definitions, to go on from. ``definitions``: what the
-        market has in their topic.
+        ``definitions``: what the market has in their topic.
         """
         self.ledger = Ledger(market, methodology)
-        self.progress = (
-            MarketProgress(market, methodology, sps, self.ledger)
-            if progress is None
-            else progress.under(market, self.ledger)
-        )
+        self.progress = MarketProgress(market, methodology, sps, self.ledger)
         self._history = MarketHistory() if history is None else history
         self.expectation = MarketExpectation(market, self.ledger, self._history)
         shares = market_shares(
@@ -104,7 +98,7 @@ class MarketCompile:
         declared, held = methodology.markets[market.code], definitions
 
         def market_of(version: int) -> Market | None:
-            if version == METHODOLOGY_VERSION:
+            if version == declared.definitions:
                 return declared
             document = None if held is None else held.documents.get(version)
             return None if document is None else market_with(declared, document, version)
@@ -112,6 +106,10 @@ class MarketCompile:
         self.redefined = RedefinedSlots(self.ledger, market_of)
         self.revised_after_final = 0
         self._must_publish = False
+        self._learnt_ahead: list[LearntVintage] = []
+        """Vintages that the next publication says."""
+        self._history_taken = False
+        """Whether ``learn_ahead`` has read a history that no step has seen."""
         self._reset: ClockReset | None = None
         """Reset that the next publication begins the generation of."""
         self._reset_shown = False
@@ -127,12 +125,14 @@ class MarketCompile:
         self._slots_to_close: set[SlotId] = set()
         """Final hours and days that an earlier owner may have changed without closing them again."""
 
-    def take_over(self, old: MarketCompile, applied: int) -> None:
+    def take_over(self, old: MarketCompile, slots: Iterable[SlotId], applied: int) -> None:
         """Go on from the same market by other definitions, as a new owner does from its records.
 
-        ``applied``: the partials offset that it includes. Everything that it published is acknowledged.
+        ``slots``: merged slots that the ledger has not taken over yet (``SlicedTakeover``). ``applied``:
+        the partials offset that it includes. Everything that it published is acknowledged.
         """
-        self.ledger.take_over(old.ledger, applied=applied)
+        self.progress.take_over(old.progress)
+        self.ledger.take_over(old.ledger, slots, applied=applied)
         self.expectation.take_over(old.expectation)
         self.shifts.take_over(old.shifts)
         self.days.take_over(old.days)
@@ -151,6 +151,20 @@ class MarketCompile:
         self._days_to_show |= old._days_to_show
         self._slots_to_close |= old._slots_to_close
         self.replayed()
+
+    def learn_ahead(self) -> bool:
+        """Learn a vintage that the next publication shows; return whether another one is left.
+
+        All of them with that publication would take a few times as long as any other step.
+        """
+        self._history_taken |= self.expectation.take_history()
+        self._learnt_ahead += self._learn(history_changed=False, moved=True, most=1)
+        return self.expectation.shown_left
+
+    @property
+    def has_learnt_ahead(self) -> bool:
+        """Whether it holds a vintage that no publication has said."""
+        return bool(self._learnt_ahead)
 
     # -- recovery --------------------------------------------------------------------------------
 
@@ -256,17 +270,19 @@ class MarketCompile:
         if not self.progress.joined:
             return None
         revised = self.ledger.changed_before(self.progress.newest_ms)
-        history_changed = self.expectation.take_history()
+        history_read = self.expectation.take_history()
+        history_changed = history_read or self._history_taken
         due = moved or revised or history_changed or self._journal_due(now_ms) or self.behind
         days_due = self._days_due(now_ms)
         if not (due or self._must_publish or days_due):
             return None
-        self._must_publish = False
+        self._must_publish = self._history_taken = False
         self._published_at_ms = now_ms
         read_ms = self.shifts.panes_read_ms(self.progress.horizon_ms)
         changed = self._drain()
         shifts = self._watch(changed=revised or history_changed)
-        vintages = self._learn(history_changed=history_changed, moved=moved)
+        vintages = self._learnt_ahead + self._learn(history_changed=history_read, moved=moved)
+        self._learnt_ahead = []
         rebased = self._rebase()
         days = self.days.step(changed, applied, rebased)
         buyers = self.shoppers.step(changed, applied)
@@ -346,7 +362,9 @@ class MarketCompile:
             return False
         return _waited(self._published_at_ms, now_ms)
 
-    def _learn(self, *, history_changed: bool, moved: bool) -> list[LearntVintage]:
+    def _learn(
+        self, *, history_changed: bool, moved: bool, most: int | None = None
+    ) -> list[LearntVintage]:
         """Learn the vintages that this step's final hours allow; a market of old data needs none."""
         limit_ms = self.progress.hours_limit()
         if not self.progress.live or limit_ms is None:
@@ -355,7 +373,7 @@ class MarketCompile:
         limit_ms = min(limit_ms, self.shifts.done_until_ms // HOUR_MS * HOUR_MS)
         observed, newest_ms = self._observed(), self.progress.newest_ms
         found = self.expectation.learn(
-            observed, limit_ms, newest_ms, again=history_changed, awaited=moved
+            observed, limit_ms, newest_ms, again=history_changed, awaited=moved, most=most
         )
         return [LearntVintage(held, self.expectation.table) for held in found]
 

@@ -98,6 +98,8 @@ class MarketExpectation:
         """Days to learn, or to check again."""
         self._wanted_until: int | None = None
         """The last day that was wanted so far; None before the first step."""
+        self.shown_left = False
+        """Whether the last call of ``learn`` has left days that it would have learnt."""
         self._expired: list[int] = []
 
     @cached_property
@@ -137,13 +139,14 @@ class MarketExpectation:
         *,
         again: bool,
         awaited: bool,
+        most: int | None = None,
     ) -> list[HeldVintage]:
         """Learn the vintages that final hours up to ``hours_until_ms`` allow; return the new ones.
 
         Vintages that a window of now is compared with come first; while ``behind``, later calls
         learn the others. ``again``: seeds or factors changed, so the vintages of today and tomorrow
         may differ now. ``awaited``: somebody waits for what is published now, so learn nothing that
-        it does not show.
+        it does not show. ``most``: learn no more days than these.
         """
         today = self.hours.local_days.day_of(as_of_ms)
         newest = self.hours.local_days.day_of(hours_until_ms) + 1
@@ -152,6 +155,8 @@ class MarketExpectation:
         days = sorted(day for day in self._wanted if shown <= day <= today)
         if not days and not awaited:
             days = sorted(self._wanted)
+        self.shown_left = most is not None and len(days) > most
+        days = days[:most]
         found = [held for day in days if (held := self._learn(observed, day))]
         self._wanted.difference_update(days)
         if not self._wanted:

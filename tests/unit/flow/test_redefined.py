@@ -12,7 +12,15 @@ from streams.index import summed_labels
 from streams.index.definitions import Definitions, MemberDefinition, definitions_of, market_with
 from streams.index.methodology import Methodology
 from streams.index.panes import DAY_MS, HOUR_MS, MINUTE_MS, day_name
-from tests.property.test_redefined_market import ONE, PK, START_MS, closed_of, counted, define
+from tests.property.test_redefined_market import (
+    ONE,
+    PK,
+    START_MS,
+    closed_of,
+    counted,
+    define,
+    follow,
+)
 from tests.support.flow_harness import ORDERS, Flow, order
 
 M = MemberDefinition
@@ -76,7 +84,7 @@ def test_ended_days_are_revised_in_slices_once_each_whoever_dies(killed, monkeyp
     pass_time(flow)
     define(flow, document(gnomes=M(labels=("garden gnomes",))), 1)
     first = len(flow.history)
-    flow.compiles[0].follow()
+    follow(flow)
     flow.step(0)
     once = told(flow, first)
     days = [each for each in once if each[0] not in ("1m", "5m", "1h", "24h")]
@@ -105,7 +113,7 @@ def test_windows_are_revised_at_once_by_definition_and_no_other_value_changes():
     before = {value.field: value for value in flow.published["PK"].values}
     define(flow, document(gnomes=M(labels=("garden gnomes",))), 1)
     first = len(flow.history)
-    flow.compiles[0].follow()
+    follow(flow)
     flow.step(0)
     assert ("1h", "other", "definition", 1, 0) in told(flow, first)
     publication = flow.published["PK"]
@@ -124,7 +132,7 @@ def test_slots_that_were_read_anew_are_written_some_at_a_time(monkeypatch):
     compiled = flow.compiles[0]
     compiled.table_batch()
     define(flow, document(gnomes=M(labels=("garden gnomes",))), 1)
-    compiled.follow()
+    follow(flow)
     ledger = compiled.markets["PK"].ledger
     anew = [slot for slot in ledger._to_write if slot not in ledger.rows_before]
     written = [len(compiled.table_batch().writes) for _ in ledger._to_write]
@@ -142,20 +150,20 @@ def test_a_document_that_cannot_be_applied_changes_nothing_and_says_why(monkeypa
 
     monkeypatch.setattr("streams.flow.compile.market_with", refused)
     define(flow, document(gnomes=M()), 4)
-    assert not compiled.follow()
-    assert not compiled.follow()
+    assert not follow(flow)
+    assert not follow(flow)
     assert compiled.markets["PK"] is before
     assert compiled.unapplied["PK"] == (4, "too many values")
     monkeypatch.undo()
     define(flow, document(gnomes=M()), 5)
-    assert compiled.follow()
+    assert follow(flow)
     assert compiled.unapplied == {}
 
 
 def test_a_new_owner_that_has_not_heard_of_the_definitions_publishes_nothing_and_reads_again():
     flow = running()
     define(flow, document(gnomes=M(labels=("garden gnomes",))), 3)
-    flow.compiles[0].follow()
+    follow(flow)
     flow.step(0)
     define(flow, definitions_of(PK), 2)  # what a reader that lags has read so far
     flow.start_compile(0)
@@ -164,7 +172,7 @@ def test_a_new_owner_that_has_not_heard_of_the_definitions_publishes_nothing_and
     assert len(flow.history) == first
     assert (lagging.behind_definitions, lagging.outdated) == ({"PK": 3}, False)
     define(flow, document(gnomes=M(labels=("garden gnomes",))), 3)
-    assert (lagging.follow(), lagging.outdated) == (False, True)
+    assert (follow(flow), lagging.outdated) == (False, True)
     flow.start_compile(0)
     pass_time(flow)
     assert flow.published["PK"].fence.definitions == 3
@@ -178,7 +186,7 @@ def test_values_of_a_member_that_is_gone_are_dropped_and_those_of_a_renamed_one_
     renamed["letters"] = M(formerly=("books",))
     define(flow, msgspec.structs.replace(own, category=renamed), 1)
     first = len(flow.history)
-    flow.compiles[0].follow()
+    follow(flow)
     flow.step(0)
     (publication,) = flow.history[first:]
     of_books = {key for key in publication.gone if key.startswith("PK|orders|category|books|")}
@@ -210,7 +218,7 @@ def test_final_hours_that_a_definition_changes_are_closed_again_newest_first_and
     pass_time(flow, 3 * HOUR_MS)
     define(flow, document(gnomes=M(labels=("garden gnomes",))), 1)
     first = len(flow.history)
-    flow.compiles[0].follow()
+    follow(flow)
     flow.step(0)
     hour = START_MS - HOUR_MS
     assert closed(flow, first) == [
@@ -246,7 +254,7 @@ def test_a_closing_by_definition_has_what_it_changes_alone_and_complements_the_o
         pass_time(each, 3 * HOUR_MS)
     gnomes_defined(flow)
     first = len(flow.history)
-    flow.compiles[0].follow()
+    follow(flow)
     pass_time(flow, 5_000)
     again = [each for publication in flow.history[first:] for each in publication.closings]
     hour = START_MS - HOUR_MS
@@ -277,7 +285,7 @@ def test_a_day_long_ago_says_what_is_gone_and_drops_its_values(monkeypatch):
     assert not days.days.is_kept(oldest)
     gnomes_defined(flow)
     first = len(flow.history)
-    flow.compiles[0].follow()
+    follow(flow)
     pass_time(flow, 5_000)
     publications = flow.history[first:]
     start_ms = days.ledger.local_days.start_ms(oldest)
@@ -301,7 +309,7 @@ def test_what_a_slot_was_closed_with_is_in_its_record_until_it_is_said_what_chan
     pass_time(flow, 3 * HOUR_MS)
     gnomes_defined(flow)
     compiled = flow.compiles[0]
-    compiled.follow()
+    follow(flow)
     first = len(flow.history)
     ledger = compiled.markets["PK"].ledger
     for slot in ledger.rows_before:
@@ -329,7 +337,7 @@ def test_a_final_hour_whose_rows_are_open_still_is_closed_again_in_what_changed(
     if killed:
         flow.start_compile(0)
     else:
-        flow.compiles[0].follow()
+        follow(flow)
     pass_time(flow, 5_000)
     (closing,) = [each for made in flow.history[first:] for each in made.closings]
     assert (closing.start_ms, closing.cause) == (START_MS - HOUR_MS, "definition")
@@ -340,12 +348,12 @@ def test_a_slot_of_definitions_that_nobody_knows_any_more_is_closed_again(monkey
     flow = running(1)
     pass_time(flow, 3 * HOUR_MS)
     define(flow, document(), 1)
-    flow.compiles[0].follow()
+    follow(flow)
     pass_time(flow, 5_000)
     del flow.book.definitions.markets["PK"].documents[1]
     define(flow, document(new=M()), 2)
     first = len(flow.history)
-    flow.compiles[0].follow()
+    follow(flow)
     flow.step(0)
     assert [each[:2] for each in closed(flow, first)] == [("hour", START_MS - HOUR_MS)]
 
@@ -364,7 +372,7 @@ def test_what_waits_for_the_next_step_and_the_next_batch_waits_still():
     garbage = set(old.ledger.garbage)
     assert garbage
     define(flow, document(new=M()), 1)
-    flow.compiles[0].follow()
+    follow(flow)
     changed = flow.compiles[0].markets["PK"].ledger.drain()
     assert changed == old.ledger.drain()
     assert changed.panes or changed.days
@@ -383,7 +391,7 @@ def test_who_bought_is_no_matter_of_definitions():
     assert len(before) == 2
     first = len(flow.history)
     define(flow, document(new=M()), 1)
-    flow.compiles[0].follow()
+    follow(flow)
     flow.step(0)
     assert flow.compiles[0].markets["PK"].shoppers._days == before
     (publication,) = flow.history[first:]
