@@ -48,10 +48,11 @@ IDLE_MS = 5_000
 import ended). They wait because rows of days come each second, and a publication for them alone
 cost as much as all folding at 1,000 events a second."""
 
-DAYS_REDEFINED_MAX = 8
+DAYS_REDEFINED_MAX = 4
 """Ended days that a step shows by other definitions: a few milliseconds each in a wide market."""
-SLOTS_REDEFINED_MAX = 12
-"""Final hours and days that a step looks at since other definitions read them."""
+SLOTS_REDEFINED_MAX = 8
+"""Final hours and days that a step looks at since other definitions read them: two or three
+milliseconds each that has changed."""
 
 
 class MarketCompile:
@@ -151,15 +152,16 @@ class MarketCompile:
         self._days_to_show |= old._days_to_show
         self._slots_to_close |= old._slots_to_close
         self.replayed()
+        self.inheriting.begin(headlines=False)  # no definitions move a total
 
     def learn_ahead(self) -> bool:
-        """Learn a vintage that the next publication shows; return whether another one is left.
+        """Learn a vintage for the next publication; return whether another one is left.
 
         All of them with that publication would take a few times as long as any other step.
         """
         self._history_taken |= self.expectation.take_history()
-        self._learnt_ahead += self._learn(history_changed=False, moved=True, most=1)
-        return self.expectation.shown_left
+        self._learnt_ahead += self._learn(history_changed=False, moved=False, most=1)
+        return self.expectation.behind
 
     @property
     def has_learnt_ahead(self) -> bool:
@@ -281,8 +283,8 @@ class MarketCompile:
         read_ms = self.shifts.panes_read_ms(self.progress.horizon_ms)
         changed = self._drain()
         shifts = self._watch(changed=revised or history_changed)
-        vintages = self._learnt_ahead + self._learn(history_changed=history_read, moved=moved)
-        self._learnt_ahead = []
+        ahead, self._learnt_ahead = self._learnt_ahead, []
+        vintages = ahead + self._learn(history_changed=history_read, moved=moved)
         rebased = self._rebase()
         days = self.days.step(changed, applied, rebased)
         buyers = self.shoppers.step(changed, applied)

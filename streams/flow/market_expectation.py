@@ -98,8 +98,6 @@ class MarketExpectation:
         """Days to learn, or to check again."""
         self._wanted_until: int | None = None
         """The last day that was wanted so far; None before the first step."""
-        self.shown_left = False
-        """Whether the last call of ``learn`` has left days that it would have learnt."""
         self._expired: list[int] = []
 
     @cached_property
@@ -155,7 +153,6 @@ class MarketExpectation:
         days = sorted(day for day in self._wanted if shown <= day <= today)
         if not days and not awaited:
             days = sorted(self._wanted)
-        self.shown_left = most is not None and len(days) > most
         days = days[:most]
         found = [held for day in days if (held := self._learn(observed, day))]
         self._wanted.difference_update(days)

@@ -14,7 +14,7 @@ from streams.flow.merged import DAY_KIND, HOUR, MINUTE, QUARTER, SlotId
 from streams.index.panes import HOUR_MS
 
 READ_ANEW_MAX = 60
-"""Slots that a slice reads: 10 to 30 ms."""
+"""Label sums that a slice reads: 10 to 30 ms. A recent hour has as many as it has minutes."""
 ROUNDS_MAX = 3
 """How often what has changed meanwhile is read in slices. In a backlog all changes, all the time."""
 _KINDS = (MINUTE, QUARTER, HOUR, DAY_KIND)
@@ -48,9 +48,7 @@ class SlicedTakeover:
         """
         old, new = self._old.ledger, self.new.ledger
         if self._left:
-            slots = self._left[-READ_ANEW_MAX:]
-            del self._left[-READ_ANEW_MAX:]
-            new.take_over(old, slots, applied=applied)
+            new.take_over(old, self._next(), applied=applied)
         elif not new.read_ahead(old, READ_ANEW_MAX):
             changed = self._changed()
             if len(changed) <= READ_ANEW_MAX or self._rounds == ROUNDS_MAX:
@@ -60,6 +58,16 @@ class SlicedTakeover:
             self._written.clear()
             self._left = _in_order(changed)
         return False
+
+    def _next(self) -> list[SlotId]:
+        found: list[SlotId] = []
+        sums = 0
+        while self._left and sums < READ_ANEW_MAX:
+            found.append(self._left.pop())
+            merged = self._old.ledger.merged.get(found[-1])
+            of_minutes = found[-1][0] == HOUR and merged is not None and merged.labels is None
+            sums += READ_ANEW_MAX if of_minutes else 1
+        return found
 
     def _changed(self) -> set[SlotId]:
         """Return the slots that changed, came or went since they were read, and hours made of them."""
