@@ -66,7 +66,7 @@ def follow(flow: Flow) -> bool:
 def read_in_slices(picks: random.Random, flows: list[Flow], number: int) -> int:
     """Let the first market be read anew in slices, while the same happens to all.
 
-    Returns the number of what happens next. At last some rows are not published yet, and some not folded.
+    Returns the number of what happens next. At last some rows are not published, and some not folded.
     """
     compiled, most = flows[0].compiles[0], number + picks.choice((1, 4))
     with patch.object(sliced_takeover, "READ_ANEW_MAX", picks.choice((1, 7, 60))):

@@ -302,6 +302,26 @@ def test_a_day_long_ago_says_what_is_gone_and_drops_its_values(monkeypatch):
     assert f"PK|orders|category|gnomes|day|{day_name(oldest)}" in shown
 
 
+def test_a_final_day_is_closed_again_once_it_was_shown_by_the_definitions_of_now(monkeypatch):
+    monkeypatch.setattr(market_module, "DAYS_REDEFINED_MAX", 1)
+    flow = running(6, replace(ONE, day_grace_ms=HOUR_MS))
+    pass_time(flow, DAY_MS)
+    gnomes_defined(flow)
+    follow(flow)
+    first = len(flow.history)
+    pass_time(flow, 5_000)
+    shown: dict[str, int] = {}
+    again = []
+    for made in flow.history[first:]:
+        days = [each for each in made.closings if each.kind == "day"]
+        again += [value for each in days for value in each.values]
+        shown |= {each.value.key: each.value.revision for each in made.revisions}
+        assert all(
+            shown[value.key] == value.revision == 1 for each in days for value in each.values
+        )
+    assert len({value.day for value in again}) == 5
+
+
 def test_what_a_slot_was_closed_with_is_in_its_record_until_it_is_said_what_changed(monkeypatch):
     """An hour gets other labels, or a late row, before its turn comes; its owner dies just then."""
     monkeypatch.setattr(market_module, "SLOTS_REDEFINED_MAX", 1)
