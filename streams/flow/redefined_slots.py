@@ -27,8 +27,8 @@ _Seen = tuple[object, ...]
 """What a reader sees of a value."""
 
 
-class _Reading(NamedTuple):
-    """How one version of the definitions reads rows."""
+class _VersionRows(NamedTuple):
+    """The rows of one version of the definitions, and how it reads them."""
 
     layout: Layout
     members: MemberRows
@@ -41,7 +41,7 @@ class RedefinedSlots:
         """``market_of``: the market by a version of the definitions; None: nobody knows it."""
         self._ledger = ledger
         self._market_of = market_of
-        self._readings: dict[int, _Reading | None] = {}
+        self._readings: dict[int, _VersionRows | None] = {}
         self._waiting: list[SlotId] = []
         self._judged: list[SlotId] = []
         self._versions: set[int] = set()
@@ -141,12 +141,12 @@ class RedefinedSlots:
                 rows.append(from_wire(held[1], width))
             yield _seen(kind, _entries(kind, layout, sum_rows(rows, width)))
 
-    def _reading(self, version: int) -> _Reading | None:
+    def _reading(self, version: int) -> _VersionRows | None:
         if version not in self._readings:
             market = self._market_of(version)
             layout = None if market is None else Layout(market)
             self._readings[version] = (
-                None if layout is None else _Reading(layout, MemberRows(layout))
+                None if layout is None else _VersionRows(layout, MemberRows(layout))
             )
         return self._readings[version]
 

@@ -193,7 +193,8 @@ def sums_of(market: MarketCompile) -> dict:
     panes = [
         minute + at
         for minute in minutes
-        if ledger.keeps_panes(minute) and minute >= ledger.horizon_ms - PANES_KEPT_MS
+        # How far a ledger has dropped depends on how many steps its owner has made.
+        if ledger.keeps_panes(minute) and minute >= market.progress.horizon_ms - PANES_KEPT_MS
         for at in range(0, MINUTE_MS, ledger.pane_ms)
     ]
     return {
@@ -215,7 +216,6 @@ def kept_of(market: MarketCompile) -> dict:
         "detectors": market.shifts._record(),
         "buyers": market.shoppers._days,
         "fence": market.progress.fence_record(0),
-        "horizon": market.ledger.horizon_ms,
         "days": {
             day: (shown.row, shown.revisions) for day, shown in market.days._book.days.items()
         },
