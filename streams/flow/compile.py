@@ -143,9 +143,6 @@ class PartitionCompile:
         """By market: why it is not compiled by the definitions in force."""
         self._takeovers: dict[str, SlicedTakeover] = {}
         """Markets that go by other definitions once these have read all that there is of them."""
-        self._learning: set[str] = set()
-        """Markets that go by other definitions, and learn what the next publication shows: until then
-        there is none."""
         self.markets: dict[str, MarketCompile] = {}
         for code in methodology.markets:
             if partition_of(code, partitions) == partition:
@@ -170,22 +167,17 @@ class PartitionCompile:
         """
         behind, done = self.behind_definitions, False
         for code in [code for code in self.markets if code not in behind]:
-            if code in self._learning:
-                if not self.markets[code].learn_ahead():
-                    self._learning.remove(code)
-                    done = True
-                continue
             takeover = self._takeover(code)
             if takeover is not None and takeover.step(self.through):
                 self.markets[code] = takeover.new
                 del self._takeovers[code]
-                self._learning.add(code)
+                done = True
         return done
 
     @property
     def following(self) -> bool:
         """Whether a market is about to go by other definitions: ``follow`` has more to do."""
-        return bool(self._takeovers or self._learning)
+        return bool(self._takeovers)
 
     def _takeover(self, code: str) -> SlicedTakeover | None:
         """Return the takeover of a market by the definitions in force; None: it has them."""
@@ -194,8 +186,6 @@ class PartitionCompile:
             return known
         self._takeovers.pop(code, None)
         old = self.markets[code]
-        if old.has_learnt_ahead:
-            return None
         new = self._defined(code, old)
         if new is not None:
             self._takeovers[code] = SlicedTakeover(old, new)
@@ -590,7 +580,7 @@ class PartitionCompile:
         found = (
             market.step(self._marks_of(code, market), self.through, now_ms)
             for code, market in self.markets.items()
-            if code not in self.behind_definitions and code not in self._learning
+            if code not in self.behind_definitions
         )
         return [
             replace(

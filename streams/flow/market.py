@@ -107,10 +107,6 @@ class MarketCompile:
         self.redefined = RedefinedSlots(self.ledger, market_of)
         self.revised_after_final = 0
         self._must_publish = False
-        self._learnt_ahead: list[LearntVintage] = []
-        """Vintages that the next publication says."""
-        self._history_taken = False
-        """Whether ``learn_ahead`` has read a history that no step has seen."""
         self._reset: ClockReset | None = None
         """Reset that the next publication begins the generation of."""
         self._reset_shown = False
@@ -153,20 +149,6 @@ class MarketCompile:
         self._slots_to_close |= old._slots_to_close
         self.replayed()
         self.inheriting.begin(headlines=False)  # no definitions move a total
-
-    def learn_ahead(self) -> bool:
-        """Learn a vintage for the next publication; return whether another one is left.
-
-        All of them with that publication would take a few times as long as any other step.
-        """
-        self._history_taken |= self.expectation.take_history()
-        self._learnt_ahead += self._learn(history_changed=False, moved=False, most=1)
-        return self.expectation.behind
-
-    @property
-    def has_learnt_ahead(self) -> bool:
-        """Whether it holds a vintage that no publication has said."""
-        return bool(self._learnt_ahead)
 
     # -- recovery --------------------------------------------------------------------------------
 
@@ -272,19 +254,17 @@ class MarketCompile:
         if not self.progress.joined:
             return None
         revised = self.ledger.changed_before(self.progress.newest_ms)
-        history_read = self.expectation.take_history()
-        history_changed = history_read or self._history_taken
+        history_changed = self.expectation.take_history()
         due = moved or revised or history_changed or self._journal_due(now_ms) or self.behind
         days_due = self._days_due(now_ms)
         if not (due or self._must_publish or days_due):
             return None
-        self._must_publish = self._history_taken = False
+        self._must_publish = False
         self._published_at_ms = now_ms
         read_ms = self.shifts.panes_read_ms(self.progress.horizon_ms)
         changed = self._drain()
         shifts = self._watch(changed=revised or history_changed)
-        ahead, self._learnt_ahead = self._learnt_ahead, []
-        vintages = ahead + self._learn(history_changed=history_read, moved=moved)
+        vintages = self._learn(history_changed=history_changed, moved=moved)
         rebased = self._rebase()
         days = self.days.step(changed, applied, rebased)
         buyers = self.shoppers.step(changed, applied)
@@ -364,9 +344,7 @@ class MarketCompile:
             return False
         return _waited(self._published_at_ms, now_ms)
 
-    def _learn(
-        self, *, history_changed: bool, moved: bool, most: int | None = None
-    ) -> list[LearntVintage]:
+    def _learn(self, *, history_changed: bool, moved: bool) -> list[LearntVintage]:
         """Learn the vintages that this step's final hours allow; a market of old data needs none."""
         limit_ms = self.progress.hours_limit()
         if not self.progress.live or limit_ms is None:
@@ -375,7 +353,7 @@ class MarketCompile:
         limit_ms = min(limit_ms, self.shifts.done_until_ms // HOUR_MS * HOUR_MS)
         observed, newest_ms = self._observed(), self.progress.newest_ms
         found = self.expectation.learn(
-            observed, limit_ms, newest_ms, again=history_changed, awaited=moved, most=most
+            observed, limit_ms, newest_ms, again=history_changed, awaited=moved
         )
         return [LearntVintage(held, self.expectation.table) for held in found]
 

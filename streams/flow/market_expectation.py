@@ -137,14 +137,13 @@ class MarketExpectation:
         *,
         again: bool,
         awaited: bool,
-        most: int | None = None,
     ) -> list[HeldVintage]:
         """Learn the vintages that final hours up to ``hours_until_ms`` allow; return the new ones.
 
         Vintages that a window of now is compared with come first; while ``behind``, later calls
         learn the others. ``again``: seeds or factors changed, so the vintages of today and tomorrow
         may differ now. ``awaited``: somebody waits for what is published now, so learn nothing that
-        it does not show. ``most``: learn no more days than these.
+        it does not show.
         """
         today = self.hours.local_days.day_of(as_of_ms)
         newest = self.hours.local_days.day_of(hours_until_ms) + 1
@@ -153,7 +152,6 @@ class MarketExpectation:
         days = sorted(day for day in self._wanted if shown <= day <= today)
         if not days and not awaited:
             days = sorted(self._wanted)
-        days = days[:most]
         found = [held for day in days if (held := self._learn(observed, day))]
         self._wanted.difference_update(days)
         if not self._wanted:

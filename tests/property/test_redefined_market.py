@@ -70,9 +70,9 @@ def read_in_slices(picks: random.Random, flows: list[Flow], number: int) -> int:
     """
     compiled, most = flows[0].compiles[0], number + picks.choice((1, 4))
     with patch.object(sliced_takeover, "READ_ANEW_MAX", picks.choice((1, 7, 60))):
-        assert not compiled.follow(), "the first slice is of merged slots"
+        compiled.follow()
         while compiled.following:
-            if number < most and picks.random() < 0.3 and not compiled._learning:
+            if number < most and picks.random() < 0.3:
                 happen(picks, flows, number)
                 number += 1
                 if picks.random() < 0.5:
@@ -80,11 +80,7 @@ def read_in_slices(picks: random.Random, flows: list[Flow], number: int) -> int:
                         flow.run()
                 else:
                     apply(flows[:2])
-            elif (
-                number < most
-                and "PK" in compiled._takeovers
-                and not compiled._takeovers["PK"]._left
-            ):
+            elif number < most and not compiled._takeovers["PK"]._left:
                 happen(picks, flows, number)
                 apply(flows[:2])
                 number = most
