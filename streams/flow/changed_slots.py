@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from streams.flow.merged import SlotId
+
+
+class Touched(NamedTuple):
+    """Values of a final hour or day that other definitions have changed, by ``daybook.Name``."""
+
+    names: frozenset[str]
+    gone: tuple[str, ...] = ()
+    """Values that it was closed with, of members that are none any more or have nothing in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +30,8 @@ class ChangedSlots:
     closings_due: frozenset[SlotId] = frozenset()
     """Final hours and days that an earlier owner may have changed without closing them again."""
 
-    redefined: frozenset[SlotId] = frozenset()
-    """Final hours and days that other definitions have changed: to be closed again."""
+    redefined: Mapping[SlotId, Touched] = field(default_factory=dict)
+    """Final hours and days that other definitions have changed, and in which values."""
 
     def before(self, end_ms: int) -> bool:
         """Whether a pane changed that starts before ``end_ms``."""

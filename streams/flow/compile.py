@@ -28,8 +28,8 @@ from streams.flow.held_labels import (
 )
 from streams.flow.history_book import HistoryBook
 from streams.flow.incarnation import base_of, begin_of_next_log
+from streams.flow.ledger import Ledger
 from streams.flow.market import MarketCompile
-from streams.flow.market_progress import MarketProgress
 from streams.flow.market_shifts import decode_shifts
 from streams.flow.merged import (
     DAY_KIND,
@@ -37,11 +37,13 @@ from streams.flow.merged import (
     MINUTE,
     Merged,
     MergedRecord,
+    SlotId,
     decode_merged,
     encode_merged,
 )
 from streams.flow.own_records import UNREADABLE, OwnRecordError, place, reading
 from streams.flow.publication import Publication
+from streams.flow.sliced_takeover import SlicedTakeover
 from streams.flow.state import LIVE, NEVER_MS
 from streams.flow.topic_progress import better_mark
 from streams.flow.vintages import decode_vintage, encode_vintage
@@ -139,6 +141,8 @@ class PartitionCompile:
         self._follows_definitions = follows_definitions and history is not None
         self.unapplied: dict[str, DefinitionsTrouble] = {}
         """By market: why it is not compiled by the definitions in force."""
+        self._takeovers: dict[str, SlicedTakeover] = {}
+        """Markets that go by other definitions once these have read all that there is of them."""
         self.markets: dict[str, MarketCompile] = {}
         for code in methodology.markets:
             if partition_of(code, partitions) == partition:
@@ -156,21 +160,41 @@ class PartitionCompile:
     # -- definitions -----------------------------------------------------------------------------
 
     def follow(self) -> bool:
-        """Compile each market by the definitions in force; return whether any was compiled anew.
+        """Go on to the definitions in force, one slice a market; return whether any goes by them now.
 
-        Call it only when all publications of the last step are acknowledged. A market whose document
-        cannot be applied goes on as it is: ``unapplied`` says why.
+        Call it only when all publications of the last step are acknowledged, and again while
+        ``following``. A market whose document cannot be applied goes on as it is (``unapplied``).
         """
-        behind = self.behind_definitions
-        found = {
-            code: new
-            for code, market in self.markets.items()
-            if code not in behind and (new := self._defined(code, market)) is not None
-        }
-        for code, new in found.items():
-            new.take_over(self.markets[code], self.through)
-        self.markets |= found
-        return bool(found)
+        behind, done = self.behind_definitions, False
+        for code in [code for code in self.markets if code not in behind]:
+            takeover = self._takeover(code)
+            if takeover is not None and takeover.step(self.through):
+                self.markets[code] = takeover.new
+                del self._takeovers[code]
+                done = True
+        return done
+
+    @property
+    def following(self) -> bool:
+        """Whether a market is about to go by other definitions: ``follow`` has more to do."""
+        return bool(self._takeovers)
+
+    def _takeover(self, code: str) -> SlicedTakeover | None:
+        """Return the takeover of a market by the definitions in force; None: it has them."""
+        known = self._takeovers.get(code)
+        if known is not None and known.version == self._version_in_force(code):
+            return known
+        self._takeovers.pop(code, None)
+        old = self.markets[code]
+        new = self._defined(code, old)
+        if new is not None:
+            self._takeovers[code] = SlicedTakeover(old, new)
+        return self._takeovers.get(code)
+
+    def _version_in_force(self, code: str) -> int | None:
+        if not self._follows_definitions or self._history is None:
+            return None
+        return self._history.definitions.markets[code].version
 
     @property
     def behind_definitions(self) -> dict[str, int]:
@@ -209,17 +233,17 @@ class PartitionCompile:
         self.unapplied.pop(code, None)
         try:
             market = market_with(self.methodology.markets[code], held.document, held.version)
-            return self._compiled(market, None if old is None else old.progress)
+            return self._compiled(market)
         except (ValueError, LookupError) as error:
             self.unapplied[code] = DefinitionsTrouble(held.version, str(error))
             return None
 
-    def _compiled(self, market: Market, progress: MarketProgress | None = None) -> MarketCompile:
+    def _compiled(self, market: Market) -> MarketCompile:
         history = None if self._history is None else self._history.markets[market.code]
         definitions = (
             None if self._history is None else self._history.definitions.markets[market.code]
         )
-        return MarketCompile(market, self.methodology, self._sps, history, progress, definitions)
+        return MarketCompile(market, self.methodology, self._sps, history, definitions)
 
     # -- table -----------------------------------------------------------------------------------
 
@@ -321,7 +345,9 @@ class PartitionCompile:
             changed.sort(key=lambda each: each[0][0] != MINUTE)
             for (kind, start), merged in changed:
                 base = f"{kind}|{code}|{start}"
-                self._write_merged(batch, base, merged, market.ledger.definitions)
+                self._write_merged(batch, base, merged, market.ledger, (kind, start))
+            if code in self._takeovers:
+                self._takeovers[code].note_written(slot_id for slot_id, _ in changed)
             for kind, start in market.take_expired():
                 base = f"{kind}|{code}|{start}"
                 for keys in (base, _base_of_parts(base)):
@@ -375,12 +401,15 @@ class PartitionCompile:
         for market in self.markets.values():
             market.replayed()
 
-    def _write_merged(self, batch: TableBatch, base: str, merged: Merged, definitions: int) -> None:
+    def _write_merged(
+        self, batch: TableBatch, base: str, merged: Merged, ledger: Ledger, slot_id: SlotId
+    ) -> None:
         """Write a merged slot, after the parts of its labels where one record cannot hold them."""
         merged.written = True
         # Never below what the restored record contains.
         merged.applied = max(merged.applied, self.through)
-        record = merged.record(merged.applied, definitions)
+        before = ledger.rows_before.get(slot_id)
+        record = merged.record(merged.applied, ledger.definitions, before)
         replaced = self._parts.pop(base, set())
         if len(record.labels) > IN_RECORD_BYTES_MAX:
             of_parts = _base_of_parts(base)

@@ -35,9 +35,9 @@ class Inheriting:
         self._days_due = False
         self._headlines_due = False
 
-    def begin(self) -> None:
-        """Make everything due: the owner has read all that there was."""
-        self._days_due = self._headlines_due = True
+    def begin(self, *, headlines: bool = True) -> None:
+        """Make everything due: the owner has read all that there was. ``headlines``: these too."""
+        self._days_due, self._headlines_due = True, headlines
 
     def take_inherited(self) -> Inherited | None:
         """Return what goes with the present publication; headlines wait until orders were read."""

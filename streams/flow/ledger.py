@@ -8,6 +8,7 @@ stay valid.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 
 from streams.flow.changed_slots import ChangedSlots
 from streams.flow.chunk import SourcePartition
@@ -76,6 +77,10 @@ class Ledger:
         self._labels = MergedLabels(self.merged, self.members, self._pane_ms)
         self._of_others: set[SlotId] = set()
         """Restored slots whose rows were made by other definitions: ``project_anew``."""
+        self._read_anew: set[SlotId] = set()
+        """Those of them that were read already."""
+        self._rows_ahead: dict[tuple[SlotKey, SourcePartition], tuple[bytes, Row]] = {}
+        """Labels of open rows that are about to be taken over, and what these definitions read."""
         self.rows_before: dict[SlotId, tuple[int, list[int | str]]] = {}
         """Of hours and days that were read anew: their former definitions and row, until it is said what
         that changed (``redefined_slots``)."""
@@ -320,13 +325,20 @@ class Ledger:
         self.merged[slot_id] = restored
         if others:
             self._of_others.add(slot_id)
-            if kind != MINUTE:
-                self.rows_before[slot_id] = record.definitions, record.row
+        if record.before is not None:
+            self.rows_before[slot_id] = record.before
+        elif others and kind != MINUTE:
+            self.rows_before[slot_id] = record.definitions, record.row
 
     def project_anew(self) -> None:
         """Read restored slots that other definitions made anew."""
+        self._project_others()
+        self._to_write = sorted(self._read_anew, key=lambda slot: (slot[0] == MINUTE, slot[1]))
+        self._read_anew.clear()
+
+    def _project_others(self) -> None:
         self._labels.project_anew(self._of_others)
-        self._to_write = sorted(self._of_others, key=lambda slot: (slot[0] == MINUTE, slot[1]))
+        self._read_anew |= self._of_others
         self._of_others.clear()
 
     def write_anew(self, most: int) -> None:
@@ -352,18 +364,38 @@ class Ledger:
         kind, start = slot_id
         return self.local_days.start_ms(start) if kind == DAY_KIND else start
 
-    def take_over(self, old: Ledger, *, applied: int) -> None:
-        """Restore the merged slots of a ledger by other definitions, as from its table records.
+    def take_over(self, old: Ledger, slots: Iterable[SlotId], *, applied: int) -> None:
+        """Restore merged slots of a ledger by other definitions, as from their table records.
 
-        ``applied``: partials offset that it includes.
+        Slots that it has not any more are dropped. ``applied``: partials offset that it includes.
         """
         self.first_ms |= old.first_ms
-        for slot_id, merged in old.merged.items():
-            record = merged.record(max(merged.applied, applied), old.definitions)
+        for slot_id in slots:
+            self.rows_before.pop(slot_id, None)
+            merged = old.merged.get(slot_id)
+            if merged is None:
+                self.merged.pop(slot_id, None)
+                self._read_anew.discard(slot_id)
+                continue
+            # What was not said of earlier definitions is said with these.
+            before = old.rows_before.get(slot_id)
+            record = merged.record(max(merged.applied, applied), old.definitions, before)
             self.restore(slot_id, record)
             self.merged[slot_id].written = merged.written
-        # What was not said of earlier definitions is said with these.
-        self.rows_before |= old.rows_before
+        self._project_others()
+
+    def read_ahead(self, old: Ledger, most: int) -> bool:
+        """Read some open rows of days of a ledger by other definitions; return whether any was left."""
+        left = (
+            (key, each)
+            for day, rows in old._open_days.items()
+            for sp, each in rows.items()
+            if (key := (SlotKey(self._code, DAY, day), sp)) not in self._rows_ahead
+        )
+        found = list(islice(left, most))
+        for key, each in found:
+            self._rows_ahead[key] = each.labels, self.members.day(decode_row(each.labels))
+        return bool(found)
 
     def take_over_open(self, old: Ledger) -> None:
         """Apply the open rows of a ledger by other definitions again, and what it has still to give."""
@@ -376,6 +408,7 @@ class Ledger:
             for start, rows in slots.items():
                 for sp, each in rows.items():
                     self._apply_again(SlotKey(self._code, book, start), sp, each, read)
+        self._rows_ahead.clear()
         self._changed_panes |= old._changed_panes
         self._changed_days |= old._changed_days
 
@@ -383,11 +416,12 @@ class Ledger:
         self, slot: SlotKey, sp: SourcePartition, known: OpenRow, read: Callable[[PackedRow], Row]
     ) -> None:
         labels, first, *others = decode_row(known.labels), *known.keys
+        read_of, row = self._rows_ahead.get((slot, sp), (b"", []))
         self.apply_row(
             slot,
             sp,
             known.through,
-            read(labels),
+            row if read_of == known.labels else read(labels),
             known.sketch,
             first,
             offset=known.offset,
@@ -521,10 +555,15 @@ class Ledger:
         held = [] if merged is None else merged.label_rows()
         if kind == HOUR and not held:
             held = self._labels.of_minutes(start)
+        return held + self.open_labels(slot_id)
+
+    def open_labels(self, slot_id: SlotId) -> list[PackedRow]:
+        """Return the label rows of a minute, an hour or a local day that its merged slot lacks."""
+        kind, start = slot_id
         opened: Iterable[OpenRow] = self._open_days.get(start, {}).values()
         if kind != DAY_KIND:
             opened = self.open_rows(slot_id, LENGTH_MS[kind])
-        return held + [decode_row(row.labels) for row in opened]
+        return [decode_row(row.labels) for row in opened]
 
     def hours(self) -> set[int]:
         """Starts of the hours that have rows."""

@@ -7,12 +7,11 @@ returns what it shows and how far it is. So no part sees what another has half d
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from streams.flow.changed_slots import ChangedSlots
 from streams.flow.chunk import SourcePartition
-from streams.flow.daybook import SHOWN_DAYS_KEPT
 from streams.flow.definitions_book import MarketDefinitions
 from streams.flow.fence_record import FenceRecord
 from streams.flow.history_book import MarketHistory
@@ -37,7 +36,7 @@ from streams.flow.shift_watch import FoundShift
 from streams.flow.state import LIVE, NEVER_MS, SlotKey
 from streams.flow.vintages import LearntVintage
 from streams.flow.wire import MarkRecord
-from streams.index.definitions import METHODOLOGY_VERSION, market_with
+from streams.index.definitions import market_with
 from streams.index.history_records import ClockReset
 from streams.index.methodology import Market, Methodology
 from streams.index.panes import HOUR_MS, MINUTE_MS
@@ -49,10 +48,11 @@ IDLE_MS = 5_000
 import ended). They wait because rows of days come each second, and a publication for them alone
 cost as much as all folding at 1,000 events a second."""
 
-DAYS_REDEFINED_MAX = 8
+DAYS_REDEFINED_MAX = 4
 """Ended days that a step shows by other definitions: a few milliseconds each in a wide market."""
-SLOTS_REDEFINED_MAX = 12
-"""Final hours and days that a step looks at since other definitions read them."""
+SLOTS_REDEFINED_MAX = 8
+"""Final hours and days that a step looks at since other definitions read them: two or three
+milliseconds each that has changed."""
 
 
 class MarketCompile:
@@ -64,20 +64,14 @@ class MarketCompile:
         methodology: Methodology,
         sps: Mapping[str, Sequence[SourcePartition]],
         history: MarketHistory | None = None,
-        progress: MarketProgress | None = None,
         definitions: MarketDefinitions | None = None,
     ) -> None:
         """``history``: seeds and factors of the market; whoever reads the topic goes on adding.
 
-        ``progress``: that of the market by other definitions, to go on from. ``definitions``: what the
-        market has in their topic.
+        ``definitions``: what the market has in their topic.
         """
         self.ledger = Ledger(market, methodology)
-        self.progress = (
-            MarketProgress(market, methodology, sps, self.ledger)
-            if progress is None
-            else progress.under(market, self.ledger)
-        )
+        self.progress = MarketProgress(market, methodology, sps, self.ledger)
         self._history = MarketHistory() if history is None else history
         self.expectation = MarketExpectation(market, self.ledger, self._history)
         shares = market_shares(
@@ -105,13 +99,11 @@ class MarketCompile:
         declared, held = methodology.markets[market.code], definitions
 
         def market_of(version: int) -> Market | None:
-            if version == METHODOLOGY_VERSION:
+            if version == declared.definitions:
                 return declared
             document = None if held is None else held.documents.get(version)
             return None if document is None else market_with(declared, document, version)
 
-        self._was_by_others = progress is not None
-        """Whether what was published last was by other definitions."""
         self.redefined = RedefinedSlots(self.ledger, market_of)
         self.revised_after_final = 0
         self._must_publish = False
@@ -130,12 +122,14 @@ class MarketCompile:
         self._slots_to_close: set[SlotId] = set()
         """Final hours and days that an earlier owner may have changed without closing them again."""
 
-    def take_over(self, old: MarketCompile, applied: int) -> None:
+    def take_over(self, old: MarketCompile, slots: Iterable[SlotId], applied: int) -> None:
         """Go on from the same market by other definitions, as a new owner does from its records.
 
-        ``applied``: the partials offset that it includes. Everything that it published is acknowledged.
+        ``slots``: merged slots that the ledger has not taken over yet (``SlicedTakeover``). ``applied``:
+        the partials offset that it includes. Everything that it published is acknowledged.
         """
-        self.ledger.take_over(old.ledger, applied=applied)
+        self.progress.take_over(old.progress)
+        self.ledger.take_over(old.ledger, slots, applied=applied)
         self.expectation.take_over(old.expectation)
         self.shifts.take_over(old.shifts)
         self.days.take_over(old.days)
@@ -145,6 +139,7 @@ class MarketCompile:
         self.windows.take_over(old.windows)
         self.shoppers.take_over(old.shoppers)
         self.closings.take_over(old.closings)
+        self.redefined.take_over(old.redefined)
         self.revised_after_final = old.revised_after_final
         self._reset, self._reset_shown = old._reset, old._reset_shown
         self._journal_pending = old._journal_pending
@@ -153,6 +148,7 @@ class MarketCompile:
         self._days_to_show |= old._days_to_show
         self._slots_to_close |= old._slots_to_close
         self.replayed()
+        self.inheriting.begin(headlines=False)  # no definitions move a total
 
     # -- recovery --------------------------------------------------------------------------------
 
@@ -160,7 +156,7 @@ class MarketCompile:
         """Take over how far an earlier owner, or an older edition, published."""
         self.progress.take_fence(fence)
         if fence.edition == self.progress.methodology.edition:
-            self._was_by_others |= fence.definitions != self.ledger.definitions
+            self.redefined.note_version(fence.definitions)
             for topic, first_ms in fence.first.items():
                 self.ledger.note_first(topic, first_ms)
 
@@ -198,8 +194,7 @@ class MarketCompile:
         self._days_to_show |= self.ledger.open_days() - set(self._days_redefined)
         self._must_publish = True
         self.inheriting.begin()
-        if self._was_by_others:
-            self.redefined.add_open(self._is_final)
+        self.redefined.add_open(self._is_final)
 
     @property
     def declared_reset(self) -> ClockReset | None:
@@ -278,7 +273,8 @@ class MarketCompile:
         self._expire(read_ms)
         windows = self.windows.step(changed)
         day_values = [*days.values, *buyers.values, *_of_days(closed.closings)]
-        for key in (*windows.gone, *days.gone):
+        gone = [*windows.gone, *days.gone, *closed.gone]
+        for key in gone:
             self._journal_pending.pop(key, None)
         journal = self._journal([*windows.changed, *day_values], now_ms)
         progress = self.progress
@@ -302,7 +298,7 @@ class MarketCompile:
             days=day_values,
             revisions=[*days.revisions, *buyers.revisions, *windows.revisions],
             closings=closed.closings,
-            gone=[*windows.gone, *days.gone],
+            gone=gone,
             journal_changed=journal,
             vintages=vintages,
             shifts=shifts,
@@ -335,11 +331,11 @@ class MarketCompile:
             self.ledger.drain(),
             days_due=frozenset([*self._days_to_show, *self._days_redefined[-DAYS_REDEFINED_MAX:]]),
             closings_due=frozenset(self._slots_to_close),
-            redefined=self.redefined.take_changed(
-                SLOTS_REDEFINED_MAX, self.progress.days_until - SHOWN_DAYS_KEPT
-            ),
         )
         del self._days_redefined[-DAYS_REDEFINED_MAX:]
+        days_left = frozenset(self._days_redefined)
+        redefined = self.redefined.take_changed(SLOTS_REDEFINED_MAX, days_left)
+        changed = replace(changed, redefined=redefined)
         self._days_to_show.clear()
         self._slots_to_close.clear()
         return changed

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import NamedTuple
 
-from streams.flow.changed_slots import ChangedSlots
+from streams.flow.changed_slots import ChangedSlots, Touched
+from streams.flow.daybook import name_of
 from streams.flow.entry_value import value_of
 from streams.flow.ledger import Ledger
 from streams.flow.market_days import MarketDays
@@ -15,7 +15,8 @@ from streams.flow.market_windows import MarketWindows
 from streams.flow.merged import DAY_KIND, HOUR, HOURS_KEPT_MS, SlotId
 from streams.flow.publication import Closing
 from streams.flow.state import NEVER_MS
-from streams.index.indices import MARKET, ORDERS_BASIS, Entry, live_entries
+from streams.index.indices import ORDERS_BASIS, live_entries, with_something
+from streams.index.ledgers import DEFINITION
 from streams.index.panes import HOUR_MS, rfc3339
 
 EMPTY_HOURS_MAX = 48
@@ -31,6 +32,8 @@ class ClosedSlots(NamedTuple):
     """Number of a local day: days before it are closed."""
     revised: int
     """How many hours and days changed after they were final."""
+    gone: list[str]
+    """Keys of day values that other definitions have left without a member, or without an event."""
 
 
 class MarketClosings:
@@ -65,12 +68,15 @@ class MarketClosings:
         So the journal's last record of a slot is right.
         """
         revised = self._changed_after_final(changed)
-        for slot_id in changed.redefined - revised:
-            self._final_revisions[slot_id] = self._final_revisions.get(slot_id, 0) + 1
-        closings = [
-            self._hour_closing(start) if kind == HOUR else self._day_closing(start)
-            for kind, start in sorted(revised | changed.closings_due | changed.redefined)
-        ]
+        whole = revised | changed.closings_due
+        closings = [self._closing(slot_id) for slot_id in sorted(whole)]
+        gone: list[str] = []
+        for slot_id, touched in sorted(changed.redefined.items()):
+            kind, start = slot_id
+            if kind == DAY_KIND:
+                gone += self._days.take_gone(start, touched.gone)
+            if slot_id not in whole:
+                closings.append(self._closing_of(slot_id, touched))
         hours_until, days_until = self._progress.hours_until, self._progress.days_until
         hours_limit, days_limit = self._progress.hours_limit(), self._progress.days_limit()
         if hours_limit is not None and hours_limit > hours_until:
@@ -78,9 +84,11 @@ class MarketClosings:
             hours_until = hours_limit
         if days_limit is not None and days_limit > days_until:
             days = sorted(self._ledger.days())
-            closings += [self._day_closing(day) for day in days if days_until <= day < days_limit]
+            closings += [
+                self._closing((DAY_KIND, day)) for day in days if days_until <= day < days_limit
+            ]
             days_until = days_limit
-        return ClosedSlots(closings, hours_until, days_until, len(revised))
+        return ClosedSlots(closings, hours_until, days_until, len(revised), gone)
 
     def _changed_after_final(self, changed: ChangedSlots) -> set[SlotId]:
         """Return the hours and days that changed after they were final, and count their revisions.
@@ -106,12 +114,26 @@ class MarketClosings:
             hours |= set(range(first, limit_ms, HOUR_MS))
         return sorted(hours)
 
-    def _day_closing(self, day: int) -> Closing:
-        closing = self._days.closing(day)
-        closing.values.extend(self._shoppers.day_closing(day))
+    def _closing(self, slot_id: SlotId) -> Closing:
+        kind, start = slot_id
+        if kind == HOUR:
+            return self._hour_closing(start)
+        closing = self._days.closing(start)
+        closing.values.extend(self._shoppers.day_closing(start))
         return closing
 
-    def _hour_closing(self, start_ms: int) -> Closing:
+    def _closing_of(self, slot_id: SlotId, touched: Touched) -> Closing:
+        """Return what other definitions have changed of a slot; all else stays as it was closed.
+
+        Who bought is no matter of definitions, and of an hour a day ago nobody knows it any more.
+        """
+        kind, start = slot_id
+        revision = self._final_revisions[slot_id] = self._final_revisions.get(slot_id, 0) + 1
+        if kind == HOUR:
+            return self._hour_closing(start, touched)
+        return self._days.closing(start, touched, revision)
+
+    def _hour_closing(self, start_ms: int, touched: Touched | None = None) -> Closing:
         row = self._ledger.hour_sum(start_ms) or [0] * self._ledger.layout.live_width
         end_ms = start_ms + HOUR_MS
         as_of = rfc3339(end_ms)
@@ -121,8 +143,11 @@ class MarketClosings:
         }
         orders, payments = self._progress.topics
         entries = list(live_entries(self._ledger.layout, row, row))
-        expectation = self._windows.window_expectations(entries, [span, span], "1h")
-        kept = _with_something(entries)
+        if touched is None or self._windows.expects_by_definitions_of_now(start_ms):
+            expectation = self._windows.window_expectations(entries, [span, span], "1h")
+        else:
+            expectation = [None] * len(entries)
+        kept = with_something(entries)
         revision = self._final_revisions.get((HOUR, start_ms), 0)
         values = [
             value_of(
@@ -136,12 +161,13 @@ class MarketClosings:
                 expectation=own,
             )
             for entry, own in zip(entries, expectation, strict=True)
-            if entry.dimension == MARKET or (entry.dimension, entry.member) in kept
+            if (
+                (entry.dimension, entry.member) in kept
+                if touched is None
+                else name_of(entry) in touched.names
+            )
         ]
+        if touched is not None:
+            return Closing("hour", start_ms, end_ms, values, DEFINITION, touched.gone)
         values += self._shoppers.hour(start_ms, covers[orders], revision)
         return Closing("hour", start_ms, end_ms, values)
-
-
-def _with_something(entries: Iterable[Entry]) -> set[tuple[str, str]]:
-    """Return the members with any count; in a quiet hour of a wide market they are few."""
-    return {(each.dimension, each.member) for each in entries if each.observed}

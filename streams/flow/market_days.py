@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 import msgspec
 
-from streams.flow.changed_slots import ChangedSlots
-from streams.flow.daybook import DayBook, ShownDay, ShownRecord, name_of
+from streams.flow.changed_slots import ChangedSlots, Touched
+from streams.flow.daybook import DayBook, Name, ShownDay, ShownRecord, name_of
 from streams.flow.entry_value import differs, value_of
 from streams.flow.ledger import Ledger
 from streams.flow.level_base import Rebased
@@ -160,11 +160,12 @@ class MarketDays:
 
     def _gone(self, day: int, names: Collection[str]) -> list[str]:
         """Return the keys of the values that an ended day has not any more; ``names``: those it has."""
+        return self.take_gone(day, self._book.gone(day, names))
+
+    def take_gone(self, day: int, names: Iterable[Name]) -> list[str]:
+        """Forget values that an ended day has not any more, and return their keys."""
         code, date = self._progress.market.code, day_name(day)
-        keys = [
-            f"{code}|{name.replace(':', '|')}|{DAY_WINDOW}|{date}"
-            for name in self._book.gone(day, names)
-        ]
+        keys = [f"{code}|{name.replace(':', '|')}|{DAY_WINDOW}|{date}" for name in names]
         for key in keys:
             self._days_published.pop(key, None)
         return keys
@@ -236,8 +237,15 @@ class MarketDays:
             }
 
     def _day_values(
-        self, day: int, row: Row, *, closing: bool = False
+        self,
+        day: int,
+        row: Row,
+        *,
+        closing: bool = False,
+        names: Collection[Name] | None = None,
+        revision: int = 0,
     ) -> list[tuple[Entry, Value]]:
+        """Return the values of a day; ``names``: these alone. ``revision``: the least that they have."""
         local_days = self._ledger.local_days
         start_ms, end_ms = local_days.start_ms(day), local_days.end_ms(day)
         # A day's orders are no fresher than orders: another input may be read far beyond them. Of a
@@ -252,10 +260,16 @@ class MarketDays:
         phase = "final" if closing or day < self._progress.days_until else "live"
         name = day_name(day)
         found = book_entries(self._ledger.layout, row)
-        entries = [entry for entry in found if entry.basis in until_ms]
+        entries = [
+            entry
+            for entry in found
+            if entry.basis in until_ms and (names is None or name_of(entry) in names)
+        ]
         span = (
             self._expectation.of_span(start_ms, max(start_ms, until_ms[ORDERS_BASIS]))
-            if self._progress.live and ORDERS_BASIS in until_ms
+            if self._progress.live
+            and ORDERS_BASIS in until_ms
+            and (names is None or self._expectation.is_of_now(day))
             else None
         )
         expectation = day_expectations(entries, self._expectation.noise_columns, span)
@@ -269,7 +283,7 @@ class MarketDays:
                     rfc3339(until_ms[entry.basis]),
                     covered[entry.basis],
                     phase,
-                    revision=self._book.revision(day, name_of(entry)),
+                    revision=max(revision, self._book.revision(day, name_of(entry))),
                     day=name,
                     expectation=own,
                 ),
@@ -277,13 +291,26 @@ class MarketDays:
             for entry, own in zip(entries, expectation, strict=True)
         ]
 
-    def closing(self, day: int) -> Closing:
-        """Return the closing of a final day."""
+    def is_kept(self, day: int) -> bool:
+        """Whether it is kept how often the values of an ended day changed."""
+        return day in self._book.days
+
+    def closing(self, day: int, touched: Touched | None = None, revision: int = 0) -> Closing:
+        """Return the closing of a final day; ``touched``: of what other definitions have changed alone.
+
+        ``revision``: how often they did, for a day of which it is not kept how often its values changed.
+        """
         row = self._ledger.day_sum(day) or [0] * self._ledger.layout.day_width
-        values = [value for _, value in self._day_values(day, row, closing=True)]
-        if self._level.published:
+        names = None if touched is None else touched.names
+        least = 0 if self.is_kept(day) else revision
+        found = self._day_values(day, row, closing=True, names=names, revision=least)
+        values = [value for _, value in found]
+        if touched is None and self._level.published:
             values.append(self._level_value(day, row, closing=True))
         for value in values:
             self._days_published.pop(value.key, None)
         local_days = self._ledger.local_days
-        return Closing("day", local_days.start_ms(day), local_days.end_ms(day), values)
+        span = local_days.start_ms(day), local_days.end_ms(day)
+        if touched is None:
+            return Closing("day", *span, values)
+        return Closing("day", *span, values, DEFINITION, touched.gone)

@@ -223,6 +223,11 @@ class MarketExpectation:
     def _factors(self) -> list[Factor]:
         return self._named_now([*self._events, *self.history.declared()])
 
+    def is_of_now(self, day: int) -> bool:
+        """Whether the vintage of a day was learnt under the definitions of now."""
+        held = self.held.get(day)
+        return held is not None and held.definitions == self._market.definitions
+
     def declared_factors(self) -> list[Factor]:
         """Return the factors of methodology.toml and of declarations, none of an answer."""
         return self._named_now([*self._events, *self.history.factors.values()])

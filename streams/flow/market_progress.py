@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from copy import copy
 
 from streams.flow.chunk import SourcePartition
 from streams.flow.fence_record import FenceRecord
@@ -114,11 +113,9 @@ class MarketProgress:
             self.journaled_ms = fence.journaled
             self.horizon_ms = fence.horizon
 
-    def under(self, market: Market, ledger: Ledger) -> MarketProgress:
-        """Return the same progress of the market by other definitions: they move none of it."""
-        found = copy(self)
-        vars(found).update(market=market, _ledger=ledger)
-        return found
+    def take_over(self, old: MarketProgress) -> None:
+        """Go on from the progress of the market by other definitions: they move none of it."""
+        vars(self).update(vars(old) | {"market": self.market, "_ledger": self._ledger})
 
     def raise_generation(self, generation: int) -> None:
         """Begin a generation: an operator has set ``as_of`` back, and the marks say how far it is.

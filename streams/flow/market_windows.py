@@ -177,6 +177,10 @@ class MarketWindows:
         measured = demand_entries(entries, expectation) if self._progress.live else ()
         return [*zip(entries, expectation, strict=True), *measured]
 
+    def expects_by_definitions_of_now(self, hour_ms: int) -> bool:
+        """Whether what is expected of an hour was learnt under the definitions of now."""
+        return self._expectation.is_of_now(self._expectation.hours.day_of_hour(hour_ms))
+
     def window_expectations(
         self, entries: list[Entry], spans: list[Span], window: str
     ) -> Sequence[ValueExpectation | None]:

@@ -64,6 +64,9 @@ class MergedRecord(msgspec.Struct, omit_defaults=True):
     """Encoded ``LabelsRecord``; empty where the slot has none, and where ``parts`` hold it."""
     parts: list[str] = []
     """Keys of the records that hold ``labels``, in order."""
+    before: tuple[int, list[int | str]] | None = None
+    """Of a final hour or day that was read anew: definitions and row by which it was closed, until it is
+    said what that changed."""
     v: int = 0
 
 
@@ -167,7 +170,12 @@ class Merged:
         held = [] if self.labels is None else [self.labels, *self.pane_labels.values()]
         return [each.packed() for each in held]
 
-    def record(self, applied: int, definitions: int) -> MergedRecord:
+    def record(
+        self,
+        applied: int,
+        definitions: int,
+        before: tuple[int, list[int | str]] | None = None,
+    ) -> MergedRecord:
         """Return the table record of the present state."""
         labelled = self.labelled
         if labelled == self.folded:
@@ -180,6 +188,7 @@ class Merged:
             shoppers=self.sketch,
             changed=self.changed,
             definitions=definitions,
+            before=before,
             labels=b""
             if self.labels is None
             else encode_labels(

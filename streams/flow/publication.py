@@ -34,13 +34,17 @@ class Revision:
 
 @dataclass(frozen=True, slots=True)
 class Closing:
-    """An hour or a day that became final. ``values`` are those of that slot alone."""
+    """An hour or a day that became final, or changed since. ``values`` are those of that slot alone."""
 
     kind: str
     """hour | day"""
     start_ms: int
     end_ms: int
     values: list[Value]
+    cause: str | None = None
+    """``definition``: these values alone are others than it was closed with; the rest of it stands."""
+    gone: tuple[str, ...] = ()
+    """``index:dimension:member`` of values that it was closed with and has not any more."""
 
 
 class Headline(NamedTuple):

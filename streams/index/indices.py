@@ -6,7 +6,7 @@ decides which columns make which index; docs/methodology.md explains each with i
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from streams.index import partials as col
@@ -102,6 +102,11 @@ def live_entries(layout: Layout, orders: Row, payments: Row) -> Iterator[Entry]:
     yield from _members(REGION, layout.region, orders)
     yield from _members(CHANNEL, layout.channel, orders)
     yield from _payment_entries(layout, payments)
+
+
+def with_something(entries: Iterable[Entry]) -> set[tuple[str, str]]:
+    """Return (dimension, member) of the market and of what has any count: few in a quiet hour."""
+    return {(each.dimension, each.member) for each in entries if each.observed} | {(MARKET, ALL)}
 
 
 def _payment_entries(layout: Layout, row: Row) -> Iterator[Entry]:

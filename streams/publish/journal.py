@@ -6,7 +6,7 @@ takes over the market finds a floor at least as high as what readers have seen.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -24,7 +24,8 @@ FENCE = "fence"
 MEMBERS = "members"
 VERSION_HEADERS = ("edition", "generation", "definitions", "as_of", "applied")
 """Headers that name a record's version, in the order in which versions are compared."""
-_NUMBERS_BYTES = 64  # room for the part numbers and brackets
+_NUMBERS_BYTES = 64  # room for the part numbers
+_NAME_BYTES = 6  # comma, quotes, colon and brackets of a list
 
 _encode = msgspec.json.Encoder().encode
 _decode_value = json_decoder(Value, "a value", VERSION)
@@ -115,7 +116,11 @@ def journal_records(publication: Publication, topic: str) -> list[Record]:
             "start": rfc3339(closing.start_ms),
             "end": rfc3339(closing.end_ms),
         }
-        records += _parts(publication, topic, about, {"values": closing.values})
+        content: dict[str, Sequence[Any]] = {"values": closing.values}
+        if closing.cause is not None:
+            about["cause"] = closing.cause
+            content["gone"] = closing.gone
+        records += _parts(publication, topic, about, content)
     if publication.revisions:
         revisions = [
             {"cause": each.cause, "previous": each.previous, "value": each.value}
@@ -179,10 +184,15 @@ def _fence_key(market: str, writer: str) -> bytes:
 
 
 def _parts(
-    publication: Publication, topic: str, about: dict[str, str], content: dict[str, list[Any]]
+    publication: Publication,
+    topic: str,
+    about: dict[str, str],
+    content: Mapping[str, Sequence[Any]],
 ) -> Iterator[Record]:
-    """Numbered records of one thing (``about``), each with as many items of its content as fit."""
-    ((name, items),) = content.items()
+    """Numbered records of one thing (``about``), each with as many items of its content as fit.
+
+    Each has all lists of the content, in their order.
+    """
     fence = publication.fence
     head = {
         "v": VERSION,
@@ -192,17 +202,20 @@ def _parts(
         "edition": fence.edition,
     }
     prefix = _encode(head)[:-1]
-    room = PART_BYTES_MAX - len(prefix) - len(name) - _NUMBERS_BYTES
-    groups: list[list[bytes]] = [[]]
+    names = sum(len(name) + _NAME_BYTES for name in content)
+    room = PART_BYTES_MAX - len(prefix) - names - _NUMBERS_BYTES
+    groups: list[dict[str, list[bytes]]] = [{name: [] for name in content}]
     size = 0
-    for item in map(_encode, items):
-        if groups[-1] and size + len(item) + 1 > room:
-            groups.append([])
-            size = 0
-        groups[-1].append(item)
-        size += len(item) + 1
+    for name, items in content.items():
+        for item in map(_encode, items):
+            if size and size + len(item) + 1 > room:
+                groups.append({name: [] for name in content})
+                size = 0
+            groups[-1][name].append(item)
+            size += len(item) + 1
     for number, group in enumerate(groups, 1):
         numbers = b',"part":%d,"parts":%d' % (number, len(groups))
-        value = b'%b%b,"%b":[%b]}' % (prefix, numbers, name.encode(), b",".join(group))
+        lists = b"".join(b',"%b":[%b]' % (n.encode(), b",".join(own)) for n, own in group.items())
+        value = b"%b%b%b}" % (prefix, numbers, lists)
         key = publication.market.encode()
         yield Record(topic, key, value, version_headers(fence), publication.market)

@@ -60,7 +60,11 @@ class JournalRecord(msgspec.Struct):
     start: str | None = None
     end: str | None = None
     vintage: str | None = None
+    cause: str | None = None
+    """In an hour or day: ``definition``, where it has only what these changed since it was closed."""
     values: list[Value] = []
+    gone: list[str] = []
+    """``index:dimension:member`` of values that the closings before it had, and that are no more."""
     revisions: list[JournaledRevision] = []
     series: list[JournaledSeries] = []
     base: str | None = None

@@ -805,7 +805,8 @@ class Oracle:
             row = self._sum(events, closing.start_ms, closing.end_ms)
             expected = self._values_of(row, market) | _without_limits(shopper_values(row))
             self._compare_closing(market, closing, expected)
-            if self.final_is_final and not any(v.index == "shoppers" for v in closing.values):
+            named = any(value.index == "shoppers" for value in closing.values)
+            if self.final_is_final and named != (closing.cause is None):
                 raise Violation("P8", f"{market.code}: closing {closing} without shoppers")
 
     def _values_of(self, row: Counter, market: MarketRules) -> dict[str, Found]:
@@ -856,7 +857,13 @@ class Oracle:
         if publication.reset is not None:
             self._resets.add((publication.market, publication.reset.generation))
         for closing in publication.closings:
-            self.closings[publication.market, closing.kind, closing.start_ms] = closing
+            slot = publication.market, closing.kind, closing.start_ms
+            known = self.closings.get(slot)
+            if closing.cause is not None and known is not None:
+                own = {value.key: value for value in (*known.values, *closing.values)}
+                self.closings[slot] = replace(known, values=list(own.values()))
+            else:
+                self.closings[slot] = closing
 
     # -- at rest -----------------------------------------------------------------------------
 

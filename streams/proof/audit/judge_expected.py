@@ -50,12 +50,14 @@ _Name = tuple[str, str]
 
 
 class _Hour:
-    """Orders by (dimension, member) in the last closing of an hour."""
+    """Orders by (dimension, member) in the last closing of an hour, and in what changed of it since."""
 
-    def __init__(self, version: Fence, where: str) -> None:
+    def __init__(self, version: Fence, where: str, *, partial: bool = False) -> None:
         self.version = version
         self.where = where
-        self.orders: dict[_Name, Value] = {}
+        self.partial = partial
+        """Whether its last closing of all values is not known."""
+        self.orders: dict[_Name, Value | None] = {}
 
 
 class ExpectedJudge:
@@ -161,7 +163,15 @@ class ExpectedJudge:
         known = hours.get(start_ms)
         if known is not None and version.rank < known.version.rank:
             return
-        if known is None or record.part == 1:
+        if record.cause is not None:
+            # What it does not name stays as it was closed, which the journal may no longer have.
+            known = known or hours.setdefault(start_ms, _Hour(version, where, partial=True))
+            known.version, known.where = version, where
+            for name in record.gone:
+                index, dimension, member = name.split(":", 2)
+                if index == ORDERS_BASIS:
+                    known.orders[dimension, member] = None
+        elif known is None or record.part == 1:
             known = hours[start_ms] = _Hour(version, where)
         for value in record.values:
             if value.index == ORDERS_BASIS:
@@ -276,5 +286,6 @@ class ExpectedJudge:
             closings = {
                 ("hour", start_ms): Closed(hour.version, hour.where, hour.orders.get(name))
                 for start_ms, hour in self._hours[code].items()
+                if name in hour.orders or not hour.partial
             }
         return Journal(self._vintages[code], closings, bases=self.bases.of(code))

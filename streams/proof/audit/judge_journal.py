@@ -66,6 +66,18 @@ def _closing_pairs(expected: Expected | None, found: Value, kind: str) -> list[_
     return pairs
 
 
+def _name_of(text: str) -> Name:
+    index, dimension, member = text.split(":", 2)
+    return index, dimension, member
+
+
+def _seen(expected: Expected | None) -> tuple[object, ...]:
+    """Return what readers see of a value; a member that counted nothing need not be named."""
+    if expected is None or not expected.observed:
+        return (None,)
+    return expected.value, expected.observed, expected.n
+
+
 class VersionSums:
     """Sums of hours and days by one version of each market's definitions."""
 
@@ -185,6 +197,8 @@ class JournalLog:
         self._closed: dict[tuple[str, str], set[int]] = defaultdict(set)
         self._wrong: dict[str, tuple[list[_Pair], str]] = {}
         self._named: dict[tuple[str, str, int], set[Name]] = {}
+        self._closed_by: dict[tuple[str, str, int], int] = {}
+        """Version of the definitions by which each hour and day was closed last."""
 
     def apply_record(self, stored: Stored) -> None:
         """Apply the next record."""
@@ -239,6 +253,11 @@ class JournalLog:
                 JOURNAL, GONE, f"{record.market} {record.kind} {record.start}", len(record.values)
             )
             return
+        self._judge_closing(record, slot, version, where)
+        if record.part == record.parts:
+            self._closed_by[record.market, record.kind, slot] = version.definitions
+
+    def _judge_closing(self, record: JournalRecord, slot: int, version: Fence, where: str) -> None:
         wanted = self._finals.values(record.market, record.kind, slot, version.definitions)
         if wanted is None:
             closing = f"{record.market} {record.kind} {record.start}"
@@ -266,15 +285,64 @@ class JournalLog:
             self._report.judge(JOURNAL)
             # A slot that changed after it was final is closed again: its last closing counts.
             self._judge_again(key, differing, where)
+        if record.cause is None:
+            self._judge_whole(record, slot, version, wanted, where)
+        elif cut is None:
+            self._judge_touched(record, slot, version, wanted, where)
+
+    def _judge_whole(
+        self,
+        record: JournalRecord,
+        slot: int,
+        version: Fence,
+        wanted: dict[Name, Expected],
+        where: str,
+    ) -> None:
+        """A closing of a whole slot must have named all that counted something."""
+        self._wrong.pop(f"{record.market} {record.kind} closing {record.start} touched", None)
         kept_ms = QUARTERS_KEPT_MS + self._methodology.grace_ms
         named = any(value.index in SHOPPER_INDICES for value in record.values)
-        late = record.kind == "hour" and version.as_of_ms - start_ms > kept_ms
+        late = record.kind == "hour" and version.as_of_ms - slot > kept_ms
         if late and record.part == record.parts and not named:
             # Level 2 had dropped its quarters, so its shoppers are not known. The rest is judged.
             reason = "shoppers of an hour that was closed again after its quarters were dropped"
             self._report.skip(JOURNAL, reason, f"{record.market} {record.start}")
             wanted = {name: each for name, each in wanted.items() if name[0] not in SHOPPER_INDICES}
         self._judge_members(record, slot, wanted, where)
+
+    def _judge_touched(
+        self,
+        record: JournalRecord,
+        slot: int,
+        version: Fence,
+        wanted: dict[Name, Expected],
+        where: str,
+    ) -> None:
+        """After its last part, a closing by other definitions must have named all that they change."""
+        key = (record.market, record.kind, slot)
+        named = self._named.pop(key, set()) if record.part > 1 else set()
+        named |= {(value.index, value.dimension, value.member) for value in record.values}
+        gone: set[Name] = {_name_of(text) for text in record.gone}
+        named |= gone
+        if record.part < record.parts:
+            self._named[key] = named
+            return
+        before = self._closed_by.get(key, version.definitions)
+        was = self._finals.values(record.market, record.kind, slot, before) or wanted
+        left_out: list[_Pair] = [
+            (" ".join(name), each and each.value, None)
+            for name in sorted(was.keys() | wanted.keys())
+            for each in [wanted.get(name)]
+            if name not in named and _seen(each) != _seen(was.get(name))
+        ]
+        left_out += [
+            (" ".join(name), each.value, "gone")
+            for name in sorted(gone)
+            if (each := wanted.get(name)) is not None and each.observed
+        ]
+        if left_out:
+            closing = f"{record.market} {record.kind} closing {record.start} touched"
+            self._wrong[closing] = (left_out, where)
 
     def _is_forgotten(self, record: JournalRecord, slot: int, version: Fence) -> bool:
         """Whether later definitions closed the slot from labels that were cut, and are gone by now."""

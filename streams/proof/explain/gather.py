@@ -339,11 +339,20 @@ class JournalSearch:
         known = self.found.closings.get(slot)
         if known is not None and version.rank < known.version.rank:
             return
+        named = [
+            value
+            for value in record.values
+            if (value.index, value.dimension, value.member) == self._wanted.closing
+        ]
+        if record.cause is not None:  # what it does not name stays as it was closed
+            if not named and ":".join(self._wanted.closing) not in record.gone:
+                return
+            self.found.closings[slot] = Closed(version, where, *named)
+            return
         if known is None or record.part == 1:
             known = self.found.closings[slot] = Closed(version, where)
-        for value in record.values:
-            if (value.index, value.dimension, value.member) == self._wanted.closing:
-                known.value, known.where = value, where
+        for value in named:
+            known.value, known.where = value, where
 
     def _revisions(self, where: str, record: JournalRecord) -> None:
         for revision in record.revisions:

@@ -204,6 +204,11 @@ class CausesLog:
             key = revision_key(each.value)
             if key in self._wanted:
                 self.found[key] = each.cause
+        # Of a day long ago a closing alone says why it changed.
+        for value in read.record.values if read.record.cause is not None else ():
+            key = revision_key(value)
+            if key in self._wanted:
+                self.found.setdefault(key, read.record.cause or "")
 
 
 def export(exported: Exported, *, csv: Path | None, parquet: Path | None) -> list[Path]:

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import msgspec
 import pytest
 
 from streams.flow import market as market_module
-from streams.flow.redefined_slots import RedefinedSlots
 from streams.index import summed_labels
 from streams.index.definitions import Definitions, MemberDefinition, definitions_of, market_with
+from streams.index.methodology import Methodology
 from streams.index.panes import DAY_MS, HOUR_MS, MINUTE_MS, day_name
-from tests.property.test_redefined_market import ONE, PK, START_MS, define
+from tests.property.test_redefined_market import (
+    ONE,
+    PK,
+    START_MS,
+    closed_of,
+    counted,
+    define,
+    follow,
+)
 from tests.support.flow_harness import ORDERS, Flow, order
 
 M = MemberDefinition
@@ -27,9 +37,9 @@ def document(**members) -> Definitions:
     return msgspec.structs.replace(own, category=own.category | members)
 
 
-def running(days: int = 1) -> Flow:
+def running(days: int = 1, methodology: Methodology = ONE) -> Flow:
     """A market with an order of books a day, and in all but the second day one of gnomes."""
-    flow = Flow(ONE, 1, 1, follows_definitions=True)
+    flow = Flow(methodology, 1, 1, follows_definitions=True)
     for day in range(days):
         for kind in ("books", "garden gnomes")[: 1 if day == 1 else 2]:
             flow.now_ms = START_MS + day * DAY_MS
@@ -74,7 +84,7 @@ def test_ended_days_are_revised_in_slices_once_each_whoever_dies(killed, monkeyp
     pass_time(flow)
     define(flow, document(gnomes=M(labels=("garden gnomes",))), 1)
     first = len(flow.history)
-    flow.compiles[0].follow()
+    follow(flow)
     flow.step(0)
     once = told(flow, first)
     days = [each for each in once if each[0] not in ("1m", "5m", "1h", "24h")]
@@ -103,7 +113,7 @@ def test_windows_are_revised_at_once_by_definition_and_no_other_value_changes():
     before = {value.field: value for value in flow.published["PK"].values}
     define(flow, document(gnomes=M(labels=("garden gnomes",))), 1)
     first = len(flow.history)
-    flow.compiles[0].follow()
+    follow(flow)
     flow.step(0)
     assert ("1h", "other", "definition", 1, 0) in told(flow, first)
     publication = flow.published["PK"]
@@ -122,7 +132,7 @@ def test_slots_that_were_read_anew_are_written_some_at_a_time(monkeypatch):
     compiled = flow.compiles[0]
     compiled.table_batch()
     define(flow, document(gnomes=M(labels=("garden gnomes",))), 1)
-    compiled.follow()
+    follow(flow)
     ledger = compiled.markets["PK"].ledger
     anew = [slot for slot in ledger._to_write if slot not in ledger.rows_before]
     written = [len(compiled.table_batch().writes) for _ in ledger._to_write]
@@ -140,20 +150,20 @@ def test_a_document_that_cannot_be_applied_changes_nothing_and_says_why(monkeypa
 
     monkeypatch.setattr("streams.flow.compile.market_with", refused)
     define(flow, document(gnomes=M()), 4)
-    assert not compiled.follow()
-    assert not compiled.follow()
+    assert not follow(flow)
+    assert not follow(flow)
     assert compiled.markets["PK"] is before
     assert compiled.unapplied["PK"] == (4, "too many values")
     monkeypatch.undo()
     define(flow, document(gnomes=M()), 5)
-    assert compiled.follow()
+    assert follow(flow)
     assert compiled.unapplied == {}
 
 
 def test_a_new_owner_that_has_not_heard_of_the_definitions_publishes_nothing_and_reads_again():
     flow = running()
     define(flow, document(gnomes=M(labels=("garden gnomes",))), 3)
-    flow.compiles[0].follow()
+    follow(flow)
     flow.step(0)
     define(flow, definitions_of(PK), 2)  # what a reader that lags has read so far
     flow.start_compile(0)
@@ -162,7 +172,7 @@ def test_a_new_owner_that_has_not_heard_of_the_definitions_publishes_nothing_and
     assert len(flow.history) == first
     assert (lagging.behind_definitions, lagging.outdated) == ({"PK": 3}, False)
     define(flow, document(gnomes=M(labels=("garden gnomes",))), 3)
-    assert (lagging.follow(), lagging.outdated) == (False, True)
+    assert (follow(flow), lagging.outdated) == (False, True)
     flow.start_compile(0)
     pass_time(flow)
     assert flow.published["PK"].fence.definitions == 3
@@ -176,7 +186,7 @@ def test_values_of_a_member_that_is_gone_are_dropped_and_those_of_a_renamed_one_
     renamed["letters"] = M(formerly=("books",))
     define(flow, msgspec.structs.replace(own, category=renamed), 1)
     first = len(flow.history)
-    flow.compiles[0].follow()
+    follow(flow)
     flow.step(0)
     (publication,) = flow.history[first:]
     of_books = {key for key in publication.gone if key.startswith("PK|orders|category|books|")}
@@ -204,12 +214,11 @@ def test_final_hours_that_a_definition_changes_are_closed_again_newest_first_and
     killed, monkeypatch
 ):
     monkeypatch.setattr(market_module, "SLOTS_REDEFINED_MAX", 2)
-    monkeypatch.setattr(RedefinedSlots, "_knows_shoppers", lambda *_: True)
     flow = running(5)
     pass_time(flow, 3 * HOUR_MS)
     define(flow, document(gnomes=M(labels=("garden gnomes",))), 1)
     first = len(flow.history)
-    flow.compiles[0].follow()
+    follow(flow)
     flow.step(0)
     hour = START_MS - HOUR_MS
     assert closed(flow, first) == [
@@ -223,35 +232,148 @@ def test_final_hours_that_a_definition_changes_are_closed_again_newest_first_and
     again = [each[1] for each in closed(flow, first)]
     wanted = [hour + at * DAY_MS for at in (0, 2, 3, 4)]
     assert sorted(set(again)) == wanted, "nothing has changed in the second day's"
-    # Of the last ones, the new owner finds a record that is as it was: it says that one again.
-    assert len(again) == len(wanted) + killed
+    # Of the last ones, the new owner finds records that are as they were: it says those again.
+    assert len(again) == len(wanted) + 2 * killed
     assert flow.compiles[0].markets["PK"].revised_after_final == 0
     pass_time(flow, 5_000)
     assert flow.compiles[0].markets["PK"].ledger.rows_before == {}
 
 
-def test_an_hour_of_which_nobody_knows_who_bought_is_not_closed_again():
-    """Its closing would take the place of the one that has shoppers."""
-    flow = running(3)
-    pass_time(flow, 3 * HOUR_MS)
-    define(flow, document(gnomes=M(labels=("garden gnomes",))), 1)
+def gnomes_defined(flow: Flow, version: int = 1) -> None:
+    define(flow, document(gnomes=M(labels=("garden gnomes",))), version)
+
+
+def test_a_closing_by_definition_has_what_it_changes_alone_and_complements_the_one_before():
+    """Of an hour days ago nobody knows any more who bought."""
+    flow, batch = running(3), Flow(ONE, 1, 1, follows_definitions=True)
+    gnomes_defined(batch)
+    batch.start_compile(0)
+    batch.logs, batch.now_ms = flow.logs, flow.now_ms
+    batch.run()
+    for each in (flow, batch):
+        pass_time(each, 3 * HOUR_MS)
+    gnomes_defined(flow)
     first = len(flow.history)
-    flow.compiles[0].follow()
+    follow(flow)
     pass_time(flow, 5_000)
-    newest = START_MS - HOUR_MS + 2 * DAY_MS
-    assert [each[1] for each in closed(flow, first)] == [newest]
+    again = [each for publication in flow.history[first:] for each in publication.closings]
+    hour = START_MS - HOUR_MS
+    assert [(each.kind, each.start_ms) for each in again] == [
+        ("hour", hour), ("hour", hour + 2 * DAY_MS),
+    ]  # fmt: skip
+    for each in again:
+        assert (each.cause, each.gone) == ("definition", ())
+        assert {value.member for value in each.values} == {"gnomes", "other"}
+        assert {value.phase for value in each.values} == {"final"}
+        orders = {v.member: v.observed for v in each.values if v.index == "orders"}
+        assert orders == {"gnomes": 1, "other": 0}
+    closed_now, whole = closed_of(flow), closed_of(batch)
+    assert closed_now["hour", hour]["shoppers:market:all"] == (None, 0, 0)
+    shoppers = {name for name in closed_now["hour", hour] if "shopper" in name}
+    assert len(shoppers) == 3, "the closing before said who bought"
+    assert counted(closed_now) == counted(whole)
+
+
+def test_a_day_long_ago_says_what_is_gone_and_drops_its_values(monkeypatch):
+    """Of it no row is kept beside its merged one, nor how often its values changed."""
+    monkeypatch.setattr("streams.flow.daybook.SHOWN_DAYS_KEPT", 1)
+    flow = running(9, replace(ONE, day_grace_ms=HOUR_MS))
+    pass_time(flow, DAY_MS)
+    days = flow.compiles[0].markets["PK"]
+    assert days.progress.days_until > min(days.ledger.days()) + 3
+    oldest = min(days.ledger.days())
+    assert not days.days.is_kept(oldest)
+    gnomes_defined(flow)
+    first = len(flow.history)
+    follow(flow)
+    pass_time(flow, 5_000)
+    publications = flow.history[first:]
+    start_ms = days.ledger.local_days.start_ms(oldest)
+    (closing,) = [
+        each for made in publications for each in made.closings
+        if (each.kind, each.start_ms) == ("day", start_ms)
+    ]  # fmt: skip
+    assert closing.cause == "definition"
+    assert {(v.member, v.revision) for v in closing.values} == {("gnomes", 1)}
+    assert {name.split(":")[2] for name in closing.gone} == {"other"}
+    gone = {key for made in publications for key in made.gone}
+    assert f"PK|orders|category|other|day|{day_name(oldest)}" in gone
+    shown = {v.key for made in publications for v in made.days}
+    assert f"PK|orders|category|gnomes|day|{day_name(oldest)}" in shown
+
+
+def test_a_final_day_is_closed_again_once_it_was_shown_by_the_definitions_of_now(monkeypatch):
+    monkeypatch.setattr(market_module, "DAYS_REDEFINED_MAX", 1)
+    flow = running(6, replace(ONE, day_grace_ms=HOUR_MS))
+    pass_time(flow, DAY_MS)
+    gnomes_defined(flow)
+    follow(flow)
+    first = len(flow.history)
+    pass_time(flow, 5_000)
+    shown: dict[str, int] = {}
+    again = []
+    for made in flow.history[first:]:
+        days = [each for each in made.closings if each.kind == "day"]
+        again += [value for each in days for value in each.values]
+        shown |= {each.value.key: each.value.revision for each in made.revisions}
+        assert all(
+            shown[value.key] == value.revision == 1 for each in days for value in each.values
+        )
+    assert len({value.day for value in again}) == 5
+
+
+def test_what_a_slot_was_closed_with_is_in_its_record_until_it_is_said_what_changed(monkeypatch):
+    """An hour gets other labels, or a late row, before its turn comes; its owner dies just then."""
+    monkeypatch.setattr(market_module, "SLOTS_REDEFINED_MAX", 1)
+    flow = running(4)
+    pass_time(flow, 3 * HOUR_MS)
+    gnomes_defined(flow)
+    compiled = flow.compiles[0]
+    follow(flow)
+    first = len(flow.history)
+    ledger = compiled.markets["PK"].ledger
+    for slot in ledger.rows_before:
+        ledger.merged[slot].written = False
+    flow.step(0)
+    flow.start_compile(0)
+    flow.step(0)
+    assert flow.compiles[0].markets["PK"].ledger.rows_before.keys() == ledger.rows_before.keys()
+    while flow.compiles[0].behind:
+        flow.step(0)
+    hour = START_MS - HOUR_MS
+    again = {each[1] for each in closed(flow, first)}
+    assert again == {hour + at * DAY_MS for at in (0, 2, 3)}
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_final_hour_whose_rows_are_open_still_is_closed_again_in_what_changed(killed):
+    """A quiet source partition closes no slot, but its market has passed them."""
+    flow = running(1)
+    pass_time(flow, 3 * HOUR_MS)
+    ledger = flow.compiles[0].markets["PK"].ledger
+    assert ("h", START_MS - HOUR_MS) not in ledger.merged, "its rows are open"
+    gnomes_defined(flow)
+    first = len(flow.history)
+    if killed:
+        flow.start_compile(0)
+    else:
+        follow(flow)
+    pass_time(flow, 5_000)
+    (closing,) = [each for made in flow.history[first:] for each in made.closings]
+    assert (closing.start_ms, closing.cause) == (START_MS - HOUR_MS, "definition")
+    assert {value.member for value in closing.values} == {"gnomes", "other"}
 
 
 def test_a_slot_of_definitions_that_nobody_knows_any_more_is_closed_again(monkeypatch):
     flow = running(1)
     pass_time(flow, 3 * HOUR_MS)
     define(flow, document(), 1)
-    flow.compiles[0].follow()
+    follow(flow)
     pass_time(flow, 5_000)
     del flow.book.definitions.markets["PK"].documents[1]
     define(flow, document(new=M()), 2)
     first = len(flow.history)
-    flow.compiles[0].follow()
+    follow(flow)
     flow.step(0)
     assert [each[:2] for each in closed(flow, first)] == [("hour", START_MS - HOUR_MS)]
 
@@ -270,7 +392,7 @@ def test_what_waits_for_the_next_step_and_the_next_batch_waits_still():
     garbage = set(old.ledger.garbage)
     assert garbage
     define(flow, document(new=M()), 1)
-    flow.compiles[0].follow()
+    follow(flow)
     changed = flow.compiles[0].markets["PK"].ledger.drain()
     assert changed == old.ledger.drain()
     assert changed.panes or changed.days
@@ -289,7 +411,7 @@ def test_who_bought_is_no_matter_of_definitions():
     assert len(before) == 2
     first = len(flow.history)
     define(flow, document(new=M()), 1)
-    flow.compiles[0].follow()
+    follow(flow)
     flow.step(0)
     assert flow.compiles[0].markets["PK"].shoppers._days == before
     (publication,) = flow.history[first:]

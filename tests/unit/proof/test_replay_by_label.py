@@ -240,12 +240,11 @@ def test_what_other_definitions_counted_is_judged_by_those():
 
 def closings_differ(flow, known, audit, start_ms, closed):
     """Names that the audit finds wrong in a closing of an hour."""
-    report, published = Report(), values_log(stored(flow)).markets
-    expected = ExpectedJudge(METHODOLOGY, published, report, known)
-    log = JournalLog(
-        METHODOLOGY, published, audit.finals, audit.calendar, audit.blind, report, expected,
-        audit.merged,
-    )  # fmt: skip
+    return journal_differs(flow, known, audit, (VERSION, hour_closed(start_ms, closed)))
+
+
+def hour_closed(start_ms, closed, **said):
+    """A closing of an hour that says what the audit expects."""
     at = {"window": "1h", "as_of_ms": start_ms + HOUR_MS, "phase": "final", "edition": 3}
     values = [
         msgspec.structs.replace(
@@ -254,17 +253,59 @@ def closings_differ(flow, known, audit, start_ms, closed):
         )
         for each in closed
     ]  # fmt: skip
-    closing = Closing("hour", start_ms, start_ms + HOUR_MS, values)
-    made = replace(
-        publications.publication([], closings=[closing]),
-        fence=flow.published["PK"].fence,
-        as_of_ms=T0,
-    )
-    for number, each in enumerate(journal_records(made, "j")):
-        log.apply_record(Stored("j", 0, number, each.key, each.value, each.headers, 0, 0))
+    return Closing("hour", start_ms, start_ms + HOUR_MS, values, **said)
+
+
+def journal_differs(flow, known, audit, *closings):
+    """Names that the audit finds wrong in closings, each with the definitions that it is by."""
+    report, published = Report(), values_log(stored(flow)).markets
+    expected = ExpectedJudge(METHODOLOGY, published, report, known)
+    log = JournalLog(
+        METHODOLOGY, published, audit.finals, audit.calendar, audit.blind, report, expected,
+        audit.merged,
+    )  # fmt: skip
+    for version, closing in closings:
+        fence = msgspec.structs.replace(flow.published["PK"].fence, definitions=version)
+        made = replace(publications.publication([], closings=[closing]), fence=fence, as_of_ms=T0)
+        for number, each in enumerate(journal_records(made, "j")):
+            log.apply_record(Stored("j", 0, number, each.key, each.value, each.headers, 0, 0))
     log.finish(frozenset({"PK"}))
     keys = [each.key.split("|") for each in report.differences if "closing" in each.key]
-    return {tuple(key[1:4]) for key in keys}
+    left_out = {each.field for each in report.differences if each.key.endswith(" touched")}
+    return {tuple(key[1:4]) for key in keys if len(key) > 1} | left_out
+
+
+def test_a_closing_by_definition_must_name_all_that_it_changes_and_drop_nothing_that_counts():
+    flow = sold()
+    flow.methodology = by_document()
+    for partition in flow.compiles:
+        flow.start_compile(partition)
+    sold(3, flow=flow, first=8)
+    known = defined()
+    audit = judged(flow, known)
+    start_ms = T0 - T0 % HOUR_MS
+    was, now = (audit.finals.values("PK", "hour", start_ms, each) for each in (0, VERSION))
+    whole = 0, hour_closed(start_ms, was.values())
+    touched = {name: each for name, each in now.items() if each != was.get(name)}
+    boots, fashion = ("orders", "category", "boots"), ("orders", "category", "fashion")
+    assert {boots, fashion} <= touched.keys() < now.keys()
+    gone = tuple(":".join(name) for name in was.keys() - now.keys())
+    assert "orders:payment_method:cod" in gone
+
+    def found(values, gone=gone):
+        again = hour_closed(start_ms, values.values(), cause="definition", gone=gone)
+        return journal_differs(flow, known, audit, whole, (VERSION, again))
+
+    assert found(touched) == set()
+    assert found(now) == set(), "what it need not name is right too"
+    without = {name: each for name, each in touched.items() if name != boots}
+    assert found(without) == {"orders category boots"}
+    assert found(touched | {boots: was.get(boots, touched[fashion])}) != set()
+    assert found(touched, gone=()) >= {"orders payment_method cod"}
+    assert found(touched, gone=(*gone, ":".join(boots))) == {"orders category boots"}
+    again = VERSION, hour_closed(start_ms, without.values(), cause="definition", gone=gone)
+    closed_since = VERSION, hour_closed(start_ms, now.values())
+    assert journal_differs(flow, known, audit, whole, again, closed_since) == set()
 
 
 def test_what_definitions_read_from_labels_that_were_cut_is_judged_by_those(monkeypatch):
