@@ -24,6 +24,7 @@ from streams.flow.market_closings import ClosedSlots, MarketClosings
 from streams.flow.market_days import MarketDays
 from streams.flow.market_expectation import MarketExpectation, Observed
 from streams.flow.market_level import MarketLevel
+from streams.flow.market_members import MarketMembers
 from streams.flow.market_others import MarketOthers
 from streams.flow.market_progress import MarketProgress
 from streams.flow.market_shifts import MarketShifts, Reach
@@ -113,6 +114,7 @@ class MarketCompile:
         self._was_by_others = progress is not None
         """Whether what was published last was by other definitions."""
         self.redefined = RedefinedSlots(self.ledger, market_of)
+        self.members = MarketMembers(market, market_of, held)
         self.revised_after_final = 0
         self._must_publish = False
         self._reset: ClockReset | None = None
@@ -145,6 +147,7 @@ class MarketCompile:
         self.windows.take_over(old.windows)
         self.shoppers.take_over(old.shoppers)
         self.closings.take_over(old.closings)
+        self.members.note_former(old.ledger.definitions)
         self.revised_after_final = old.revised_after_final
         self._reset, self._reset_shown = old._reset, old._reset_shown
         self._journal_pending = old._journal_pending
@@ -161,6 +164,7 @@ class MarketCompile:
         self.progress.take_fence(fence)
         if fence.edition == self.progress.methodology.edition:
             self._was_by_others |= fence.definitions != self.ledger.definitions
+            self.members.note_former(fence.definitions)
             for topic, first_ms in fence.first.items():
                 self.ledger.note_first(topic, first_ms)
 
@@ -277,7 +281,9 @@ class MarketCompile:
         self._expire(read_ms)
         windows = self.windows.step(changed)
         day_values = [*days.values, *buyers.values, *_of_days(closed.closings)]
-        for key in (*windows.gone, *days.gone):
+        members = self.members.step((*windows.values, *self.days.of_today()))
+        gone = list(dict.fromkeys((*windows.gone, *days.gone, *members.gone)))
+        for key in gone:
             self._journal_pending.pop(key, None)
         journal = self._journal([*windows.changed, *day_values], now_ms)
         progress = self.progress
@@ -301,7 +307,9 @@ class MarketCompile:
             days=day_values,
             revisions=[*days.revisions, *buyers.revisions, *windows.revisions],
             closings=closed.closings,
-            gone=[*windows.gone, *days.gone],
+            gone=gone,
+            members=members.listed,
+            lists_gone=members.replaced,
             journal_changed=journal,
             vintages=vintages,
             shifts=shifts,

@@ -92,6 +92,12 @@ class MarketDays:
             day for day, shown in self._book.days.items() if shown.definitions != definitions
         )
 
+    def of_today(self) -> list[Value]:
+        """Return the values of days that have not ended, as they were shown last."""
+        ended_ms = self._ended_ms()
+        today = "" if ended_ms == NEVER_MS else day_name(self._ledger.local_days.day_of(ended_ms))
+        return [value for value in self._days_published.values() if (value.day or "") >= today]
+
     def take_expired(self) -> list[int]:
         """Days forgotten since the last call."""
         return self._book.take_expired()

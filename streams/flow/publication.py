@@ -102,6 +102,8 @@ class Publication:
     members: MemberList | None = None
     """Which members there are. An owner says it with its first publication, and with the first one by
     other definitions; None: as it said before."""
+    lists_gone: list[int] = field(default_factory=list)
+    """Versions whose lists of members go, once the fence record of this publication is acknowledged."""
     others: list[OthersOfDay] = field(default_factory=list)
     """What `other` is made of on the newest local day and the one before; at most as old as a minute."""
     pages: list[PageCount] = field(default_factory=list)

@@ -62,8 +62,21 @@ def members_record(listed: MemberList, fence: Fence, topic: str) -> Record:
     The key names their version: one of a paused owner takes the place of no newer one, and readers know
     from the fence record which of them counts (decision 0014).
     """
-    key = f"{listed.market}|{MEMBERS}|{listed.definitions}".encode()
+    key = _members_key(listed.market, listed.definitions)
     return Record(topic, key, _encode(listed), version_headers(fence), listed.market)
+
+
+def retired_lists(publication: Publication, topic: str) -> list[Record]:
+    """Tombstones of older lists of members.
+
+    They are sent once the fence record that names the newer list is acknowledged: the one before it
+    leads readers to an older list.
+    """
+    headers = version_headers(publication.fence)
+    return [
+        Record(topic, _members_key(publication.market, each), None, headers, publication.market)
+        for each in publication.lists_gone
+    ]
 
 
 def fence_record(publication: Publication, writer: str, topic: str) -> Record:
@@ -172,6 +185,10 @@ def version_of(headers: Iterable[tuple[str, bytes]]) -> Fence | None:
         )
     except (KeyError, ValueError):
         return None
+
+
+def _members_key(market: str, definitions: int) -> bytes:
+    return f"{market}|{MEMBERS}|{definitions}".encode()
 
 
 def _fence_key(market: str, writer: str) -> bytes:

@@ -255,13 +255,16 @@ class MarketsRunner:
         self._revised_after_final = revised
 
     def _retire(self, writers: Iterable[str], publication: Publication) -> None:
-        """Delete the fence records of former writers.
+        """Delete the fence records of former writers, and replaced lists of members.
 
         Otherwise the topic and its readers would hold a record of each owner that ever was.
         """
         topic, outbox = self._parts.settings.topics.values, self._parts.outbox
-        for writer in writers:
-            record = journal.retired_fence(publication.market, writer, publication.fence, topic)
+        retired = [
+            journal.retired_fence(publication.market, writer, publication.fence, topic)
+            for writer in writers
+        ]
+        for record in (*retired, *journal.retired_lists(publication, topic)):
             outbox.put(
                 record.topic,
                 self.sp.partition,

@@ -1,0 +1,120 @@
+"""What is published of members: the list of them, and the end of the values of those that are gone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import msgspec
+import pytest
+
+from streams.flow.publication import Publication
+from streams.index.definitions import Definitions, MemberDefinition, definitions_of
+from streams.index.panes import day_name
+from streams.publish.journal import fence_record, retired_lists, value_records
+from streams.records.kafka_logs import Stored
+from streams.records.values_log import MarketValues, ValuesLog
+from streams.worker.level2 import _tombstones
+from tests.property.test_redefined_market import ONE, PK, START_MS, define
+from tests.support.flow_harness import ORDERS, PAYMENTS, Flow, order, payment
+
+M = MemberDefinition
+TODAY = day_name(START_MS // 86_400_000)
+
+
+def document(*, without: str = "", **members) -> Definitions:
+    own = definitions_of(PK)
+    kept = {name: each for name, each in own.category.items() if name != without}
+    return msgspec.structs.replace(own, category=kept | members)
+
+
+@pytest.fixture
+def flow():
+    """A market with an order of books and of what nobody has declared, a minute ago."""
+    flow = Flow(ONE, 1, 1, follows_definitions=True)
+    flow.now_ms = START_MS
+    for kind in ("books", "garden gnomes"):
+        event = order(kind, START_MS - 60_000, lines=[(kind, 1, 100)], region="punjab")
+        flow.produce(flow.sps[ORDERS][0], event, START_MS)
+    paid = payment("paid", START_MS - 60_000)
+    flow.produce(flow.sps[PAYMENTS][0], paid, START_MS)
+    flow.run()
+    return flow
+
+
+def follow(flow: Flow, new: Definitions, version: int) -> Publication:
+    define(flow, new, version)
+    flow.compiles[0].follow()
+    (publication,) = flow.step(0)
+    return publication
+
+
+def take_over(flow: Flow) -> Publication:
+    flow.start_compile(0)
+    (publication,) = flow.step(0)
+    return publication
+
+
+def categories(publication: Publication) -> list[str]:
+    return [each.id for each in publication.members.members["category"]]
+
+
+def in_values(*publications: Publication) -> MarketValues:
+    """What a reader of ``ecindex.values`` holds after these, in the order of the worker."""
+    log = ValuesLog()
+    for each in publications:
+        records = [*value_records(each, "v"), *_tombstones(each, "v")]
+        records += [fence_record(each, "w", "v"), *retired_lists(each, "v")]
+        for record in records:
+            log.apply_record(Stored("v", 0, 0, record.key, record.value, record.headers, 0, 0))
+    return log.markets["PK"]
+
+
+def test_an_owner_lists_the_members_with_its_first_publication_and_with_each_version(flow):
+    first = flow.history[0]
+    assert (first.members.definitions, first.lists_gone) == (0, [])
+    assert categories(first) == list(PK.categories)
+    assert all(each.members is None for each in flow.history[1:])
+    gnomes = M(name="Gnomes", labels=("garden gnomes",), parent="books")
+    second = follow(flow, document(gnomes=gnomes), 3)
+    assert categories(second) == [*PK.categories[:-1], "gnomes", "other"]
+    (listed,) = (each for each in second.members.members["category"] if each.id == "gnomes")
+    assert (second.members.definitions, listed.name, listed.parent) == (3, "Gnomes", "books")
+    flow.now_ms += 5_000
+    flow.run()
+    assert flow.history[-1].members is None
+    assert take_over(flow).members == second.members, "the caches are those of another process"
+
+
+def test_older_lists_go_with_the_next_publication_of_any_owner(flow):
+    publications = [follow(flow, document(), 3), follow(flow, document(gnomes=M()), 5)]
+    assert [each.lists_gone for each in publications] == [[0], [0, 3]]
+    assert list(in_values(*flow.history).lists) == [5]
+    assert take_over(flow).lists_gone == [0, 3], "whoever died before it could delete them"
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_values_of_members_that_are_gone_are_deleted_in_windows_and_today(flow, killed):
+    before = in_values(*flow.history)
+    of_books = {key for key in before.values if "|category|books|" in key}
+    assert f"PK|orders|category|books|day|{TODAY}" in of_books
+    if killed:
+        define(flow, document(without="books"), 3)
+        publication = take_over(flow)
+    else:
+        publication = follow(flow, document(without="books"), 3)
+    assert of_books <= set(publication.gone)
+    assert not any(f"|{each}|" in key for key in publication.gone for each in ("all", "cod"))
+    held = {key for key, each in in_values(*flow.history).values.items() if each.value is not None}
+    assert held
+    assert not held & of_books
+
+
+def test_the_methodologys_list_is_of_its_edition(flow):
+    own = flow.history[0]
+    fence = msgspec.structs.replace(own.fence, edition=own.fence.edition + 1)
+    listed = msgspec.structs.replace(own.members, members={"category": [], "region": []})
+    newer = msgspec.structs.replace(own.fence_record, edition=fence.edition)
+    next_edition = replace(own, fence=fence, fence_record=newer, members=listed)
+    held = in_values(next_edition, own)
+    assert held.members.listed == listed, "what a worker of the edition before writes behind it"
+    assert in_values(own, replace(next_edition, members=None)).members is None
