@@ -57,7 +57,7 @@ from streams.flow.wire import (
     parsed_key,
     partition_of,
 )
-from streams.index.definitions import market_with
+from streams.index.definitions import definitions_of, market_with
 from streams.index.formats import RAISE_EDITION, OlderFormatError
 from streams.index.methodology import Market, Methodology
 
@@ -208,7 +208,9 @@ class PartitionCompile:
             return None
         self.unapplied.pop(code, None)
         try:
-            market = market_with(self.methodology.markets[code], held.document, held.version)
+            declared = self.methodology.markets[code]
+            touched = held.touched.versions(definitions_of(declared))
+            market = market_with(declared, held.document, held.version, touched)
             return self._compiled(market, None if old is None else old.progress)
         except (ValueError, LookupError) as error:
             self.unapplied[code] = DefinitionsTrouble(held.version, str(error))

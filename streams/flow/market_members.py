@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from typing import NamedTuple
+
+from msgspec import structs
 
 from streams.flow.definitions_book import MarketDefinitions
 from streams.index.definitions import METHODOLOGY_VERSION
@@ -44,8 +46,8 @@ class MarketMembers:
         if definitions < self._market.definitions:
             self._former.add(definitions)
 
-    def step(self, shown: Iterable[Value]) -> ShownMembers:
-        """Say which members there are. ``shown``: values that can be without a member from now on."""
+    def step(self, shown: Collection[Value]) -> ShownMembers:
+        """Say which members there are. ``shown``: the values of windows and of today."""
         if self._listed:
             return ShownMembers(None, [], [])
         self._listed = True
@@ -59,18 +61,27 @@ class MarketMembers:
         own = self._market.definitions
         return sorted(each for each in known | self._former if each < own)
 
-    def _gone(self, shown: Iterable[Value]) -> list[str]:
-        own = self._market.members()
-        members: dict[str, dict[str, None]] = {}
-        for version in sorted(self._former):
+    def _gone(self, shown: Collection[Value]) -> list[str]:
+        """Return what members were published with that have no value now, as others have it.
+
+        Some are none any more. Others count nothing any more on a day: that has no value either.
+        """
+        if not self._former:
+            return []
+        own, touched = self._market.members(), self._market.touched
+        members = {
+            dimension: {
+                each for each in of if touched.get((dimension, each), 0) > min(self._former)
+            }
+            for dimension, of in own.items()
+        }
+        for version in self._former:
             former = self._market_of(version)
             for dimension, of in {} if former is None else former.members().items():
-                gone = dict.fromkeys(each for each in of if each not in own[dimension])
-                members.setdefault(dimension, {}).update(gone)
+                members[dimension] |= set(of) - set(own[dimension])
         keys = {
-            f"{value.market}|{value.index}|{value.dimension}|{member}|{value.window}"
-            + ("" if value.day is None else f"|{value.day}"): None
+            structs.replace(value, member=member).key
             for value in shown
             for member in members.get(value.dimension, ())
         }
-        return list(keys)
+        return sorted(keys - {value.key for value in shown})

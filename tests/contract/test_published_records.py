@@ -75,7 +75,8 @@ validators = {
 def schema_of(record):
     if record.topic == "ecindex.journal":
         return "journal"
-    return "fence" if b"|fence|" in record.key else "value"
+    found = (name for name in ("fence", "members") if f"|{name}|".encode() in record.key)
+    return next(found, "value")
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +112,9 @@ def test_every_kafka_record_is_what_its_schema_says(published):
             if found[kind] < EACH:
                 validators[name].validate(content)
             found[kind] += 1
-    assert {"minute", "hour", "day", "revision", "base", "value", "fence"} <= set(found), found
+    assert {"minute", "hour", "day", "revision", "base", "value", "fence", "members"} <= set(
+        found
+    ), found
 
 
 def test_a_list_of_members_is_what_its_schema_says():

@@ -49,8 +49,7 @@ def history() -> HistoryBook:
 
 def define(flow: Flow, document: Definitions, version: int) -> None:
     held = flow.book.definitions.markets["PK"]
-    held.document, held.version = document, version
-    held.documents[version] = document
+    held.take_document(document, version)
 
 
 def begun(document: Definitions | None = None, version: int = 0) -> Flow:

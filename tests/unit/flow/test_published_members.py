@@ -10,7 +10,7 @@ import pytest
 from streams.flow.publication import Publication
 from streams.index.definitions import Definitions, MemberDefinition, definitions_of
 from streams.index.panes import day_name
-from streams.publish.journal import fence_record, retired_lists, value_records
+from streams.publish.journal import encode_value, fence_record, retired_lists, value_records
 from streams.records.kafka_logs import Stored
 from streams.records.values_log import MarketValues, ValuesLog
 from streams.worker.level2 import _tombstones
@@ -93,6 +93,24 @@ def test_older_lists_go_with_the_next_publication_of_any_owner(flow):
 
 
 @pytest.mark.parametrize("killed", [False, True])
+def test_what_a_member_does_not_count_any_more_today_is_deleted(flow, killed):
+    assert f"PK|orders|category|other|day|{TODAY}" in in_values(*flow.history).values
+    gnomes = document(gnomes=M(labels=("garden gnomes",)))
+    if killed:
+        define(flow, gnomes, 3)
+        take_over(flow)
+    else:
+        follow(flow, gnomes, 3)
+    held = in_values(*flow.history).values
+    of_today = {
+        key.split("|")[3]: each.value
+        for key, each in held.items()
+        if TODAY in key and "|orders|category|" in key
+    }
+    assert (of_today["gnomes"].value, of_today["other"], of_today["books"].value) == (1, None, 1)
+
+
+@pytest.mark.parametrize("killed", [False, True])
 def test_values_of_members_that_are_gone_are_deleted_in_windows_and_today(flow, killed):
     before = in_values(*flow.history)
     of_books = {key for key in before.values if "|category|books|" in key}
@@ -118,3 +136,26 @@ def test_the_methodologys_list_is_of_its_edition(flow):
     held = in_values(next_edition, own)
     assert held.members.listed == listed, "what a worker of the edition before writes behind it"
     assert in_values(own, replace(next_edition, members=None)).members is None
+
+
+def test_values_carry_the_version_that_last_touched_their_member_and_others_are_the_same_bytes(
+    flow,
+):
+    before = {each.key: encode_value(each) for each in flow.published["PK"].values}
+    assert not any(b"definitions" in each for each in before.values())
+    gnomes = document(gnomes=M(labels=("garden gnomes",)))
+    second = follow(flow, gnomes, 3)
+    values = {each.key: each for each in second.values}
+    touched = {each.member for each in second.values if each.definitions is not msgspec.UNSET}
+    assert touched == {"gnomes", "other"}
+    assert {each.dimension for each in second.values if each.definitions == 3} == {"category"}
+    same = [key for key, each in values.items() if each.definitions is msgspec.UNSET]
+    assert {"PK|orders|category|books|1m", "PK|orders|market|all|5m"} <= set(same)
+    assert {key: encode_value(values[key]) for key in same} == {key: before[key] for key in same}
+    assert not {each.key for each in second.changed} & set(same)
+    days = {each.member: each.definitions for each in second.days if each.dimension == "category"}
+    assert days == {"gnomes": 3}
+    third = follow(flow, document(gnomes=M(labels=("garden gnomes",)), computing=M(name="IT")), 7)
+    assert third.changed == third.days == [], "a name changes no value"
+    again = {each.key: each.definitions for each in take_over(flow).values}
+    assert again == {each.key: each.definitions for each in third.values}, "whoever owns it"

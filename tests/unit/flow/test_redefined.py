@@ -91,7 +91,7 @@ def test_ended_days_are_revised_in_slices_once_each_whoever_dies(killed, monkeyp
     assert {each[1] for each in days} == {"gnomes"}
     gone = [key for publication in flow.history[first:] for key in publication.gone]
     assert sorted(key for key in gone if "|orders|" in key) == [
-        f"PK|orders|category|other|day|{name(at)}" for at in (0, 2, 3, 4, 5)
+        f"PK|orders|category|other|day|{name(at)}" for at in (0, 2, 3, 4, 5, 6)
     ]
     flow.start_compile(0)
     assert flow.compiles[0].markets["PK"]._days_redefined == [], "the records say what was said"
