@@ -61,6 +61,7 @@ class MarketDefinitions:
     documents: dict[int, Definitions] = field(default_factory=dict)
     """By version, the latest."""
     touched: TouchedMembers = field(default_factory=TouchedMembers)
+    """Which version last changed what each member counts."""
     applied: deque[DefinitionsChange] = field(default_factory=lambda: deque(maxlen=CHANGES_MAX))
     """In order, the one in force last."""
     lost: deque[DefinitionsChange] = field(default_factory=lambda: deque(maxlen=CHANGES_MAX))
@@ -85,6 +86,11 @@ class MarketDefinitions:
         if len(self.documents) > DOCUMENTS_MAX:
             del self.documents[min(self.documents)]
         self.touched.take_document(document, version)
+
+    def document_before(self, version: int) -> Definitions | None:
+        """Return the document that was in force before a version; None: it is not known."""
+        older = [each for each in self.documents if each < version]
+        return self.documents[max(older)] if older else None
 
     def _follows(self, record: DefinitionsRecord) -> bool:
         if record.base == self.version:

@@ -30,6 +30,7 @@ class FenceContent(msgspec.Struct):
     days_until: int
     horizon: int
     generation: int = 0
+    definitions_id: str = ""
     live: bool = False
     first: dict[str, int] = {}
     """By input topic: the instant from which its log covers the market, epoch ms."""

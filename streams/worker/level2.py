@@ -248,6 +248,9 @@ class MarketsRunner:
         if self.closed or outcome is Outcome.REFUSED or not parts.may_publish():
             return
         parts.metrics.index.show(publication)
+        parts.metrics.definitions_published.labels(publication.market).set(
+            publication.fence.definitions
+        )
         parts.metrics.publish_duration.observe((monotonic_ms() - began_ms) / 1000)
         parts.metrics.event_to_publish.observe(max(0, now_ms - publication.as_of_ms) / 1000)
         revised = sum(market.revised_after_final for market in self.compiled.markets.values())
