@@ -320,6 +320,36 @@ def _publishing(board: dashboard.Dashboard) -> None:
             "edition or market, or too old.",
         )
     )
+    board.with_panel(
+        lines(
+            "Definitions",
+            [
+                (
+                    (
+                        f"max by (market) (ecindex_definitions_version{{{ALL}}}) - max by (market) "
+                        f"(ecindex_definitions_published_version{{{ALL}}}) > 0"
+                    ),
+                    "{{market}} behind",
+                ),
+                (
+                    f"max by (market) (ecindex_definitions_unapplied_version{{{ALL}}}) > 0",
+                    "{{market}} cannot apply",
+                ),
+                (
+                    f"max by (market) (ecindex_definitions_refused_records{{{ALL}}}) > 0",
+                    "{{market}} refused records",
+                ),
+            ],
+            "Markets whose values are by older definitions than those in force: by how many versions; "
+            "versions that cannot be applied; records of the topic that change nothing.",
+            many=True,
+            alerts=(
+                "EcindexDefinitionsLag",
+                "EcindexDefinitionsNotApplied",
+                "EcindexDefinitionsRefused",
+            ),
+        )
+    )
 
 
 def _messages(board: dashboard.Dashboard) -> None:
