@@ -310,6 +310,7 @@ class MarketCompile:
             gone=gone,
             members=members.listed,
             lists_gone=members.replaced,
+            applied=members.applied,
             journal_changed=journal,
             vintages=vintages,
             shifts=shifts,

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from typing import NamedTuple
 
 from msgspec import structs
 
-from streams.flow.definitions_book import MarketDefinitions
-from streams.index.definitions import METHODOLOGY_VERSION
+from streams.flow.definitions_book import DefinitionsChange, MarketDefinitions
+from streams.index.definition_edits import MemberEdit, member_edits
+from streams.index.definitions import METHODOLOGY_VERSION, definitions_of
 from streams.index.member_lists import MemberList, members_of
 from streams.index.methodology import Market
 from streams.index.values import Value
+
+
+class AppliedDefinitions(NamedTuple):
+    """A version that was applied: who wrote it and why, and what it changed."""
+
+    change: DefinitionsChange
+    edits: list[MemberEdit]
+    """Empty too where what it builds upon is not known any more."""
+    published: bool
+    """False: another version came before a publication by this one."""
 
 
 class ShownMembers(NamedTuple):
@@ -23,6 +34,8 @@ class ShownMembers(NamedTuple):
     """Versions whose lists may go, once the fence record that names this one is acknowledged."""
     gone: list[str]
     """Keys of values of members that are none any more."""
+    applied: list[AppliedDefinitions]
+    """Versions that were applied since the last publication, the one in force last."""
 
 
 class MarketMembers:
@@ -38,21 +51,38 @@ class MarketMembers:
         self._market = market
         self._market_of = market_of
         self._held = held
+        self._published: set[int] = set()
         self._former: set[int] = set()
         self._listed = False
 
     def note_former(self, definitions: int) -> None:
         """Note by which definitions the market was published before."""
+        self._published.add(definitions)
         if definitions < self._market.definitions:
             self._former.add(definitions)
 
     def step(self, shown: Collection[Value]) -> ShownMembers:
         """Say which members there are. ``shown``: the values of windows and of today."""
         if self._listed:
-            return ShownMembers(None, [], [])
+            return ShownMembers(None, [], [], [])
         self._listed = True
         listed = members_of(self._market)
-        return ShownMembers(listed, self._replaced(), self._gone(shown))
+        return ShownMembers(
+            listed, self._replaced(), self._gone(shown), list(self._applied_since())
+        )
+
+    def _applied_since(self) -> Iterator[AppliedDefinitions]:
+        own = self._market.definitions
+        if self._held is None or own in self._published:
+            return
+        since, held = max(self._published, default=METHODOLOGY_VERSION), self._held
+        for change in [each for each in held.applied if since < each.version <= own]:
+            after = held.documents.get(change.version)
+            before = held.documents.get(change.base)
+            if change.base == METHODOLOGY_VERSION and (declared := self._market_of(change.base)):
+                before = definitions_of(declared)
+            edits = [] if before is None or after is None else member_edits(before, after)
+            yield AppliedDefinitions(change, edits, change.version == own)
 
     def _replaced(self) -> list[int]:
         # All of them at each takeover: an owner may have died before it could delete one, and a paused

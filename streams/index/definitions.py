@@ -175,6 +175,7 @@ class LabelReading:
         """Label -> member, where the slugs would lead elsewhere."""
         by_id = {slug_of_id(member): member for member in (*members, OTHER)}
         by_id.pop("", None)
+        self._by_id = by_id
         shared = {""}
         for member, each in members.items():
             for name in (*map(slug, each.labels), *map(slug_of_id, each.formerly)):
@@ -189,6 +190,12 @@ class LabelReading:
             name = slug(label)
             if by_id.get(name, self.aliases.get(name)) != member:
                 self.exact[label] = member
+
+    def member_of(self, label: str) -> str:
+        """Return the member of a label in its normal form."""
+        name = slug(label)
+        found = self.exact.get(label) or self._by_id.get(name) or self.aliases.get(name)
+        return found or OTHER
 
 
 def _given(by_dimension: Mapping[str, MemberDefinitions], field: str) -> dict[str, dict[str, str]]:

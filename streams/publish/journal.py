@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from streams.flow.market_members import AppliedDefinitions
 from streams.flow.publication import Publication
 from streams.index.formats import json_decoder
 from streams.index.history_records import ClockReset
@@ -107,12 +108,17 @@ def retired_fence(market: str, writer: str, fence: Fence, topic: str) -> Record:
 
 
 def journal_records(publication: Publication, topic: str) -> list[Record]:
-    """Journal records that are due: reset, minute, vintages, base, closings, revisions. May be none."""
+    """Journal records that are due; there may be none.
+
+    In this order: reset, definitions, minute, vintages, base, closings, revisions.
+    """
     records: list[Record] = []
     if publication.reset is not None:
         records += _parts(
             publication, topic, {"kind": "reset"}, {"resets": [_reset_entry(publication.reset)]}
         )
+    for applied in publication.applied:
+        records += _parts(publication, topic, _about_applied(applied), {"edits": applied.edits})
     if publication.journal_changed is not None:
         minute = {"values": publication.journal_changed}
         records += _parts(publication, topic, {"kind": "minute"}, minute)
@@ -128,6 +134,8 @@ def journal_records(publication: Publication, topic: str) -> list[Record]:
             "start": rfc3339(closing.start_ms),
             "end": rfc3339(closing.end_ms),
         }
+        if closing.cause is not None:
+            about["cause"] = closing.cause
         records += _parts(publication, topic, about, {"values": closing.values})
     if publication.revisions:
         revisions = [
@@ -136,6 +144,19 @@ def journal_records(publication: Publication, topic: str) -> list[Record]:
         ]
         records += _parts(publication, topic, {"kind": "revision"}, {"revisions": revisions})
     return records
+
+
+def _about_applied(applied: AppliedDefinitions) -> dict[str, Any]:
+    change = applied.change
+    return {
+        "kind": "definitions",
+        "definitions": change.version,
+        "builds_upon": change.base,
+        "by": change.by,
+        "reason": change.reason,
+        "written_at": rfc3339(change.at_ms),
+        "published": applied.published,
+    }
 
 
 def _reset_entry(reset: ClockReset) -> dict[str, Any]:
@@ -196,7 +217,7 @@ def _fence_key(market: str, writer: str) -> bytes:
 
 
 def _parts(
-    publication: Publication, topic: str, about: dict[str, str], content: dict[str, list[Any]]
+    publication: Publication, topic: str, about: dict[str, Any], content: dict[str, list[Any]]
 ) -> Iterator[Record]:
     """Numbered records of one thing (``about``), each with as many items of its content as fit."""
     ((name, items),) = content.items()

@@ -7,10 +7,18 @@ from dataclasses import replace
 import msgspec
 import pytest
 
+from streams.flow.definitions_book import DefinitionsChange
 from streams.flow.publication import Publication
 from streams.index.definitions import Definitions, MemberDefinition, definitions_of
-from streams.index.panes import day_name
-from streams.publish.journal import encode_value, fence_record, retired_lists, value_records
+from streams.index.panes import day_name, rfc3339
+from streams.publish.journal import (
+    encode_value,
+    fence_record,
+    journal_records,
+    retired_lists,
+    value_records,
+)
+from streams.records.journal_record import read_journaled
 from streams.records.kafka_logs import Stored
 from streams.records.values_log import MarketValues, ValuesLog
 from streams.worker.level2 import _tombstones
@@ -125,6 +133,49 @@ def test_values_of_members_that_are_gone_are_deleted_in_windows_and_today(flow, 
     held = {key for key, each in in_values(*flow.history).values.items() if each.value is not None}
     assert held
     assert not held & of_books
+
+
+def journaled(*publications: Publication) -> list[dict]:
+    records = [each for made in publications for each in journal_records(made, "j")]
+    found = [read_journaled(Stored("j", 0, 0, r.key, r.value, r.headers, 0, 0)) for r in records]
+    return [each for each in found if each.record.kind == "definitions"]
+
+
+def test_each_version_is_journaled_once_with_who_why_and_what_it_changed(flow):
+    def written(base, version, new, reason):
+        held = flow.book.definitions.markets["PK"]
+        change = DefinitionsChange(version, base, "aisha", reason, START_MS, b"k")
+        held.take_document(new, version)
+        held.applied.append(change)
+
+    gnomes = document(gnomes=M(labels=("garden gnomes",)))
+    written(0, 3, gnomes, "gardens")
+    written(3, 4, document(without="books"), "a mistake")
+    written(4, 5, gnomes, "undone")
+    before = len(flow.history)
+    flow.compiles[0].follow()
+    flow.step(0)
+    flow.now_ms += 5_000
+    flow.run()
+    first, second, third = (each.record for each in journaled(*flow.history[before:]))
+    assert (first.definitions, first.builds_upon, first.by, first.reason) == (
+        3,
+        0,
+        "aisha",
+        "gardens",
+    )
+    assert (first.written_at, first.as_of) == (
+        rfc3339(START_MS),
+        rfc3339(flow.history[before].as_of_ms),
+    )
+    assert [(each.change, each.member) for each in first.edits] == [
+        ("appeared", "gnomes"), ("split", "gnomes"),
+    ]  # fmt: skip
+    assert ("vanished", "books") in {(each.change, each.member) for each in second.edits}
+    assert [each.published for each in (first, second, third)] == [False, False, True]
+    assert journaled(take_over(flow)) == [], "its predecessor has"
+    written(5, 8, document(), "no gnomes")
+    assert [each.record.definitions for each in journaled(take_over(flow))] == [8]
 
 
 def test_the_methodologys_list_is_of_its_edition(flow):
