@@ -326,23 +326,25 @@ def _publishing(board: dashboard.Dashboard) -> None:
             [
                 (
                     (
-                        f"max by (market) (ecindex_definitions_version{{{ALL}}}) - max by (market) "
-                        f"(ecindex_definitions_published_version{{{ALL}}}) > 0"
+                        f"count(max by (market) (ecindex_definitions_version{{{ALL}}}) > max by (market) "
+                        f"(ecindex_definitions_published_version{{{ALL}}})) or vector(0)"
                     ),
-                    "{{market}} behind",
+                    "markets behind",
                 ),
                 (
-                    f"max by (market) (ecindex_definitions_unapplied_version{{{ALL}}}) > 0",
-                    "{{market}} cannot apply",
+                    (
+                        "count(max by (market) "
+                        f"(ecindex_definitions_unapplied_version{{{ALL}}}) > 0) or vector(0)"
+                    ),
+                    "markets that cannot apply them",
                 ),
                 (
-                    f"max by (market) (ecindex_definitions_refused_records{{{ALL}}}) > 0",
-                    "{{market}} refused records",
+                    f"sum(max by (market) (ecindex_definitions_refused_records{{{ALL}}}))",
+                    "refused records",
                 ),
             ],
-            "Markets whose values are by older definitions than those in force: by how many versions; "
-            "versions that cannot be applied; records of the topic that change nothing.",
-            many=True,
+            "Markets whose values are by older definitions than those in force; markets of which a "
+            "version cannot be applied; records of the topic that change nothing.",
             alerts=(
                 "EcindexDefinitionsLag",
                 "EcindexDefinitionsNotApplied",

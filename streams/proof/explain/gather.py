@@ -75,7 +75,7 @@ async def explain(
         reader = _Reader(logs, counts, settings, market, frozenset(methodology.markets))
         progress("reading what was published", 0, 0)
         values, held = await reader.find(asked)
-        market, said = await reader.defined(held.version.definitions)
+        market, applied = await reader.defined(held.version.definitions)
         progress("reading the journal", 0, 0)
         wanted = query_of(held.value, market, LocalHours(market.time_zone))
         as_of_ms = parse_instant(held.value.as_of)
@@ -85,7 +85,7 @@ async def explain(
         factors = await reader.factors(held.written_ms)
         progress("reading what was counted", 0, 0)
         rows = await reader.counted_rows(held, methodology)
-    known = Known(values, journal, factors, rows, said)
+    known = Known(values, journal, factors, rows, applied)
     explanation = explain_value(held, known, market, edition=methodology.edition)
     return msgspec.structs.replace(explanation, unreadable=reader.unreadable.summary())
 
