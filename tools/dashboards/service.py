@@ -326,8 +326,9 @@ def _publishing(board: dashboard.Dashboard) -> None:
             [
                 (
                     (
-                        f"count(max by (market) (ecindex_definitions_version{{{ALL}}}) > max by (market) "
-                        f"(ecindex_definitions_published_version{{{ALL}}})) or vector(0)"
+                        f"count(max by (market) (ecindex_definitions_version{{{ALL}}}) "
+                        f"> max by (market) (ecindex_definitions_published_version{{{ALL}}})) "
+                        "or vector(0)"
                     ),
                     "markets behind",
                 ),
