@@ -109,9 +109,11 @@ class MarketMembers:
             former = self._market_of(version)
             for dimension, of in {} if former is None else former.members().items():
                 members[dimension] |= set(of) - set(own[dimension])
+        # One value of each index, window and day: a wide market has thousands.
+        kinds = {(each.index, each.dimension, each.window, each.day): each for each in shown}
         keys = {
             structs.replace(value, member=member).key
-            for value in shown
+            for value in kinds.values()
             for member in members.get(value.dimension, ())
         }
         return sorted(keys - {value.key for value in shown})
