@@ -17,6 +17,7 @@ from streams.flow.chain import NEW_EDITION, RecoveryError
 from streams.flow.chunk import Chunk, SourcePartition
 from streams.flow.day_buyers import decode_day_buyers, encode_day_buyers
 from streams.flow.daybook import decode_shown, encode_shown
+from streams.flow.defined_market import defined_market
 from streams.flow.definitions_book import DefinitionsTrouble
 from streams.flow.fence_record import FenceRecord, decode_fence_record, encode_fence_record
 from streams.flow.held_labels import (
@@ -59,7 +60,6 @@ from streams.flow.wire import (
     parsed_key,
     partition_of,
 )
-from streams.index.definitions import market_with
 from streams.index.formats import RAISE_EDITION, OlderFormatError
 from streams.index.methodology import Market, Methodology
 
@@ -143,6 +143,8 @@ class PartitionCompile:
         """By market: why it is not compiled by the definitions in force."""
         self._takeovers: dict[str, SlicedTakeover] = {}
         """Markets that go by other definitions once these have read all that there is of them."""
+        self._definitions_ids: dict[str, tuple[int, str]] = {}
+        """By market: the highest version in a fence record, and the topic that it is of."""
         self.markets: dict[str, MarketCompile] = {}
         for code in methodology.markets:
             if partition_of(code, partitions) == partition:
@@ -166,6 +168,8 @@ class PartitionCompile:
         ``following``. A market whose document cannot be applied goes on as it is (``unapplied``).
         """
         behind, done = self.behind_definitions, False
+        for code in behind:
+            self._judge_topic(code)
         for code in [code for code in self.markets if code not in behind]:
             takeover = self._takeover(code)
             if takeover is not None and takeover.step(self.through):
@@ -206,6 +210,7 @@ class PartitionCompile:
             code: market.progress.definitions_read
             for code, market in self.markets.items()
             if market.progress.definitions_read > market.progress.market.definitions
+            or self._is_of_another_topic(code)
         }
 
     @property
@@ -218,8 +223,27 @@ class PartitionCompile:
             return False
         held = self._history.definitions.markets
         return any(
-            held[code].version >= version for code, version in self.behind_definitions.items()
+            held[code].version >= version and not self._is_of_another_topic(code)
+            for code, version in self.behind_definitions.items()
         )
+
+    def _is_of_another_topic(self, code: str) -> bool:
+        """Whether the market was published by versions of a definitions topic that is gone.
+
+        Versions of the topic that took its place begin anew: one number would be two documents.
+        """
+        _, published_id = self._definitions_ids.get(code, (0, ""))
+        own_id = "" if self._history is None else self._history.definitions.topic_id
+        return bool(published_id and own_id) and published_id != own_id
+
+    def _judge_topic(self, code: str) -> None:
+        if self._is_of_another_topic(code):
+            version, _ = self._definitions_ids[code]
+            self.unapplied[code] = DefinitionsTrouble(
+                version,
+                "the topic of definitions was deleted and created again: nobody knows any more what "
+                f"version {version} was, and {code} is not published; {RAISE_EDITION}",
+            )
 
     def _defined(self, code: str, old: MarketCompile | None = None) -> MarketCompile | None:
         """Return a market by the definitions in force; None: it is by them, or cannot be."""
@@ -232,7 +256,7 @@ class PartitionCompile:
             return None
         self.unapplied.pop(code, None)
         try:
-            market = market_with(self.methodology.markets[code], held.document, held.version)
+            market = defined_market(self.methodology, self._history.definitions.markets, code)
             return self._compiled(market)
         except (ValueError, LookupError) as error:
             self.unapplied[code] = DefinitionsTrouble(held.version, str(error))
@@ -303,6 +327,10 @@ class PartitionCompile:
                 self._refuse_others(market.progress.market.code, fence)
                 if fence.partials_id:
                     self._topic_ids_found.add(fence.partials_id)
+                of_topic = fence.definitions, fence.definitions_id
+                known = self._definitions_ids.get(market.progress.market.code, (0, ""))
+                if of_topic[1] and of_topic >= known:
+                    self._definitions_ids[market.progress.market.code] = of_topic
             market.take_fence(fence)
             return market.progress.floor_applied
         if kind == SHOWN_KIND:
@@ -582,13 +610,16 @@ class PartitionCompile:
             for code, market in self.markets.items()
             if code not in self.behind_definitions
         )
-        return [
-            replace(
-                each, fence_record=structs.replace(each.fence_record, partials_id=self.topic_id)
-            )
-            for each in found
-            if each is not None
-        ]
+        return [self._bound(each) for each in found if each is not None]
+
+    def _bound(self, publication: Publication) -> Publication:
+        """Name the topics that the publication's numbers are of."""
+        by_document = self._history is not None and publication.fence.definitions > 0
+        definitions_id = self._history.definitions.topic_id if by_document and self._history else ""
+        record = structs.replace(
+            publication.fence_record, partials_id=self.topic_id, definitions_id=definitions_id
+        )
+        return replace(publication, fence_record=record)
 
     def _marks_of(self, code: str, market: MarketCompile) -> Mapping[SourcePartition, MarkRecord]:
         """Return the marks that count for a market: all, or those since an operator's reset.

@@ -21,6 +21,7 @@ from streams.index.definition_records import (
 )
 from streams.index.definitions import METHODOLOGY_VERSION, Definitions
 from streams.index.panes import DAY_MS
+from streams.index.touched_members import TouchedMembers
 
 KEPT_MS = 400 * DAY_MS
 """A version is kept for so long after another took its place."""
@@ -59,6 +60,8 @@ class MarketDefinitions:
     document: Definitions | None = None
     documents: dict[int, Definitions] = field(default_factory=dict)
     """By version, the latest."""
+    touched: TouchedMembers = field(default_factory=TouchedMembers)
+    """Which version last changed what each member counts."""
     applied: deque[DefinitionsChange] = field(default_factory=lambda: deque(maxlen=CHANGES_MAX))
     """In order, the one in force last."""
     lost: deque[DefinitionsChange] = field(default_factory=lambda: deque(maxlen=CHANGES_MAX))
@@ -71,13 +74,23 @@ class MarketDefinitions:
         if not self._follows(record):
             self.lost.append(change)
             return False
-        self.version, self.document = change.version, record.document
-        self.documents[change.version] = record.document
-        if len(self.documents) > DOCUMENTS_MAX:
-            del self.documents[min(self.documents)]
+        self.take_document(record.document, change.version)
         self.applied.append(change)
         self.troubles.clear()
         return True
+
+    def take_document(self, document: Definitions, version: int) -> None:
+        """Put a document into force."""
+        self.version, self.document = version, document
+        self.documents[version] = document
+        if len(self.documents) > DOCUMENTS_MAX:
+            del self.documents[min(self.documents)]
+        self.touched.take_document(document, version)
+
+    def document_before(self, version: int) -> Definitions | None:
+        """Return the document that was in force before a version; None: it is not known."""
+        older = [each for each in self.documents if each < version]
+        return self.documents[max(older)] if older else None
 
     def _follows(self, record: DefinitionsRecord) -> bool:
         if record.base == self.version:

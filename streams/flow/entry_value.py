@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import msgspec
+
 from streams.flow.market_progress import MarketProgress
 from streams.index.changes import CHANGES
-from streams.index.indices import Entry
+from streams.index.indices import MARKET, Entry
 from streams.index.measured import ValueExpectation
 from streams.index.values import COVERED_MIN, Value
 
@@ -53,7 +57,15 @@ def value_of(
         lower=lower if expectation is None else expectation.lower,
         upper=upper if expectation is None else expectation.upper,
         vintage=None if expectation is None else expectation.vintage,
+        definitions=_touched(progress.market.touched, entry),
     )
+
+
+def _touched(touched: Mapping[tuple[str, str], int], entry: Entry) -> int | msgspec.UnsetType:
+    if not touched:
+        return msgspec.UNSET
+    member = entry.name if entry.dimension == MARKET else entry.member
+    return touched.get((entry.dimension, member), msgspec.UNSET)
 
 
 def differs(old: Value, new: Value) -> bool:
@@ -65,6 +77,7 @@ def differs(old: Value, new: Value) -> bool:
         or old.status != new.status
         or old.covered != new.covered
         or old.phase != new.phase
+        or old.definitions != new.definitions
         # The expectation moves with every pane; a published record keeps that of its own as_of.
         or (old.as_of == new.as_of and old.expected != new.expected)
         or (new.expected is None and (old.lower, old.upper) != (new.lower, new.upper))

@@ -31,6 +31,8 @@ class FenceRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     """How often the market's ``as_of`` was set back. A record of a lower one says nothing of it."""
     definitions: int = 0
     """Version of the market's definitions."""
+    definitions_id: str = ""
+    """Incarnation of the topic that the version is of; empty: of none, or not known."""
     headline: int = NEVER_MS
     """The market's ``as_of``: the least of those of ``joined``. Version 0.2 wrote none, and published
     the largest (``reached_ms``)."""

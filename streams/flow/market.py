@@ -23,6 +23,7 @@ from streams.flow.market_closings import ClosedSlots, MarketClosings
 from streams.flow.market_days import MarketDays
 from streams.flow.market_expectation import MarketExpectation, Observed
 from streams.flow.market_level import MarketLevel
+from streams.flow.market_members import MarketMembers
 from streams.flow.market_others import MarketOthers
 from streams.flow.market_progress import MarketProgress
 from streams.flow.market_shifts import MarketShifts, Reach
@@ -105,6 +106,7 @@ class MarketCompile:
             return None if document is None else market_with(declared, document, version)
 
         self.redefined = RedefinedSlots(self.ledger, market_of)
+        self.members = MarketMembers(market, market_of, held)
         self.revised_after_final = 0
         self._must_publish = False
         self._reset: ClockReset | None = None
@@ -140,6 +142,7 @@ class MarketCompile:
         self.shoppers.take_over(old.shoppers)
         self.closings.take_over(old.closings)
         self.redefined.take_over(old.redefined)
+        self.members.note_former(old.ledger.definitions)
         self.revised_after_final = old.revised_after_final
         self._reset, self._reset_shown = old._reset, old._reset_shown
         self._journal_pending = old._journal_pending
@@ -157,6 +160,7 @@ class MarketCompile:
         self.progress.take_fence(fence)
         if fence.edition == self.progress.methodology.edition:
             self.redefined.note_version(fence.definitions)
+            self.members.note_former(fence.definitions)
             for topic, first_ms in fence.first.items():
                 self.ledger.note_first(topic, first_ms)
 
@@ -273,7 +277,9 @@ class MarketCompile:
         self._expire(read_ms)
         windows = self.windows.step(changed)
         day_values = [*days.values, *buyers.values, *_of_days(closed.closings)]
-        gone = [*windows.gone, *days.gone, *closed.gone]
+        members = self.members.step((*windows.values, *self.days.of_today()))
+        every = (*windows.gone, *days.gone, *closed.gone, *members.gone)
+        gone = list(dict.fromkeys(every))
         for key in gone:
             self._journal_pending.pop(key, None)
         journal = self._journal([*windows.changed, *day_values], now_ms)
@@ -299,6 +305,9 @@ class MarketCompile:
             revisions=[*days.revisions, *buyers.revisions, *windows.revisions],
             closings=closed.closings,
             gone=gone,
+            members=members.listed,
+            lists_gone=members.replaced,
+            applied=members.applied,
             journal_changed=journal,
             vintages=vintages,
             shifts=shifts,

@@ -69,6 +69,8 @@ class MarketDays:
         self._days_published: dict[str, Value] = {}
         self._known: frozenset[str] | None = None
         """Sources whose values the last step showed; None before the first."""
+        self._redefined = False
+        """Whether what was shown last was by other definitions."""
 
     # -- keeping ---------------------------------------------------------------------------------
 
@@ -80,6 +82,7 @@ class MarketDays:
         """Go on from the same market by other definitions: with its ended days, and what was shown."""
         self._book.take_over(old._book)
         self._days_published, self._known = old._days_published, old._known
+        self._redefined = True
 
     def expire(self) -> None:
         """Forget days that were closed long ago."""
@@ -91,6 +94,12 @@ class MarketDays:
         return sorted(
             day for day, shown in self._book.days.items() if shown.definitions != definitions
         )
+
+    def of_today(self) -> list[Value]:
+        """Return the values of days that have not ended, as they were shown last."""
+        ended_ms = self._ended_ms()
+        today = "" if ended_ms == NEVER_MS else day_name(self._ledger.local_days.day_of(ended_ms))
+        return [value for value in self._days_published.values() if (value.day or "") >= today]
 
     def take_expired(self) -> list[int]:
         """Days forgotten since the last call."""
@@ -121,13 +130,13 @@ class MarketDays:
                     value = msgspec.structs.replace(value, revision=value.revision + 1)
                     revisions.append(Revision(value, *revised[name]))
                 self._show(value, found)
+            gone += (self._gone if day < today else self._gone_today)(day, names_shown)
             if day < today:
                 known, names, cause = self._book.days.get(day), list(revised), None
                 if _NET in revised and self._level.published:
                     names.append(LEVEL_NAME)
                     cause = revised[_NET][1]
                 levels[day] = _Ended(row, row if known is None else known.row, cause)
-                gone += self._gone(day, names_shown)
                 shown = self._book.show(day, row, names, applied)
                 stored += [] if shown is None else [ShownDay(day, shown, self._ledger.layout)]
         if self._level.published:
@@ -136,6 +145,7 @@ class MarketDays:
                 if row is not None:
                     levels[day] = _Ended(row, row, None)
             self._show_levels(levels, rebased, revisions, found)
+        self._redefined = False
         self._forget_old_days()
         return ShownDays(found, stored, revisions, gone)
 
@@ -168,6 +178,20 @@ class MarketDays:
         keys = [f"{code}|{name.replace(':', '|')}|{DAY_WINDOW}|{date}" for name in names]
         for key in keys:
             self._days_published.pop(key, None)
+        return keys
+
+    def _gone_today(self, day: int, names: Collection[str]) -> list[str]:
+        """Return the keys of the values that a day which has not ended has not any more."""
+        if not self._redefined:
+            return []
+        keys = [
+            key
+            for key, value in self._days_published.items()
+            if value.day == day_name(day)
+            and f"{value.index}:{value.dimension}:{value.member}" not in names
+        ]
+        for key in keys:
+            del self._days_published[key]
         return keys
 
     def _show(self, value: Value, found: list[Value]) -> None:

@@ -11,6 +11,7 @@ from streams.flow.daybook import ShownDay
 from streams.flow.fence_record import FenceRecord
 from streams.flow.level_base import Rebased
 from streams.flow.market_answers import GivenAnswers
+from streams.flow.market_members import AppliedDefinitions
 from streams.flow.shift_watch import FoundShift, SeriesStatus
 from streams.flow.vintages import LearntVintage
 from streams.index.history_records import ClockReset
@@ -106,6 +107,10 @@ class Publication:
     members: MemberList | None = None
     """Which members there are. An owner says it with its first publication, and with the first one by
     other definitions; None: as it said before."""
+    lists_gone: list[int] = field(default_factory=list)
+    """Versions whose lists of members go, once the fence record of this publication is acknowledged."""
+    applied: list[AppliedDefinitions] = field(default_factory=list)
+    """Versions of the definitions that were applied since the publication before: journaled with it."""
     others: list[OthersOfDay] = field(default_factory=list)
     """What `other` is made of on the newest local day and the one before; at most as old as a minute."""
     pages: list[PageCount] = field(default_factory=list)

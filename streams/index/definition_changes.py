@@ -92,7 +92,7 @@ def changes(
     after_by, found = dict(after.by_dimension()), []
     for dimension, old in before.by_dimension():
         new, of_dimension = after_by[dimension], moves.get(dimension, {})
-        renamed = dict(_renamed(old, new))
+        renamed = dict(renamed_members(old, new))
         for kind, was, member in _members(old, new, renamed):
             own = [
                 move
@@ -113,7 +113,7 @@ def changes(
     return found
 
 
-def _renamed(
+def renamed_members(
     old: Mapping[str, MemberDefinition], new: Mapping[str, MemberDefinition]
 ) -> Iterator[tuple[str, str]]:
     """Yield (id before, id after). Further former ids of a member were merged into it."""

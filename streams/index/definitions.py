@@ -122,15 +122,19 @@ def _members(market: Market, dimension: str, aliases: Mapping[str, str]) -> Memb
 
 
 def market_with(
-    market: Market, definitions: Definitions, version: int = METHODOLOGY_VERSION
+    market: Market,
+    definitions: Definitions,
+    version: int = METHODOLOGY_VERSION,
+    touched: Mapping[tuple[str, str], int] | None = None,
 ) -> Market:
     """Return the methodology's market by these definitions, which are valid (``definition_mistakes``).
 
     Events of the calendar follow a member to its new id. One of a member that is no more is left out.
-    What methodology.toml fixes of watched series stays (``places``, ``declared``).
+    What methodology.toml fixes of watched series stays (``places``, ``declared``). ``touched``: which
+    version last changed what a member counts.
     """
     by_dimension = dict(definitions.by_dimension())
-    readings = {name: _LabelReading(members) for name, members in by_dimension.items()}
+    readings = {name: LabelReading(members) for name, members in by_dimension.items()}
     aliases = {name: reading.aliases for name, reading in readings.items()}
     ids = {name: (*members, OTHER) for name, members in by_dimension.items()}
     return replace(
@@ -151,6 +155,7 @@ def market_with(
         names=_given(by_dimension, "name"),
         events=tuple(_followed(market.events, by_dimension)),
         definitions=version,
+        touched={} if touched is None else dict(touched),
         renamed={
             (dimension, former): member
             for dimension, members in by_dimension.items()
@@ -160,7 +165,7 @@ def market_with(
     )
 
 
-class _LabelReading:
+class LabelReading:
     """How the labels that the members of one dimension list are found."""
 
     def __init__(self, members: MemberDefinitions) -> None:
@@ -170,6 +175,7 @@ class _LabelReading:
         """Label -> member, where the slugs would lead elsewhere."""
         by_id = {slug_of_id(member): member for member in (*members, OTHER)}
         by_id.pop("", None)
+        self._by_id = by_id
         shared = {""}
         for member, each in members.items():
             for name in (*map(slug, each.labels), *map(slug_of_id, each.formerly)):
@@ -184,6 +190,12 @@ class _LabelReading:
             name = slug(label)
             if by_id.get(name, self.aliases.get(name)) != member:
                 self.exact[label] = member
+
+    def member_of(self, label: str) -> str:
+        """Return the member of a label in its normal form."""
+        name = slug(label)
+        found = self.exact.get(label) or self._by_id.get(name) or self.aliases.get(name)
+        return found or OTHER
 
 
 def _given(by_dimension: Mapping[str, MemberDefinitions], field: str) -> dict[str, dict[str, str]]:

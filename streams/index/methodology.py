@@ -168,6 +168,8 @@ class Market:
     """By dimension: label -> its member, where slugs would lead elsewhere (``definitions``)."""
     parents: dict[str, dict[str, str]] = field(default_factory=dict)
     """By dimension: member -> the member that contains it."""
+    touched: dict[tuple[str, str], int] = field(default_factory=dict)
+    """(dimension, member) -> version of the definitions that last changed what it counts, if any did."""
     names: dict[str, dict[str, str]] = field(default_factory=dict)
     """By dimension: member -> its name for people, where it has one of its own."""
 

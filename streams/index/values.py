@@ -36,6 +36,7 @@ class Value(msgspec.Struct, frozen=True, gc=False):
     the integer counted, where the index has one. ``n`` is the number of orders or payments behind it.
     ``expected``, ``lower``, ``upper`` and ``vintage`` say what was
     expected and by which vintage (docs/methodology.md); they are None where no expectation is known.
+    ``definitions`` is the version that last changed what the member counts; unset where none did.
     """
 
     market: str
@@ -58,6 +59,7 @@ class Value(msgspec.Struct, frozen=True, gc=False):
     upper: float | None = None
     vintage: str | None = None
     day: str | None = None
+    definitions: int | msgspec.UnsetType = msgspec.UNSET
     v: int = VERSION
 
     @property

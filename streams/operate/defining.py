@@ -11,11 +11,11 @@ import msgspec
 
 from streams.clock import now_ms
 from streams.console.errors import OperationError, unknown_market
+from streams.flow.defined_market import too_many_cells
 from streams.flow.definitions_book import MarketDefinitions
 from streams.index.definition_changes import MemberChange, changes
 from streams.index.definition_records import DefinitionsError, definitions_record
 from streams.index.definitions import METHODOLOGY_VERSION, Definitions, definitions_of
-from streams.index.identifiers import CELLS_MAX
 from streams.index.methodology import Market, Methodology
 from streams.index.panes import rfc3339
 from streams.operate.definitions_file import DefinitionsFile, as_definitions_toml
@@ -178,15 +178,13 @@ def _who_won(market: MarketDefinitions, base: int) -> str:
 
 def _check_cells(found: DefinitionsOf, document: Definitions) -> None:
     """Raise OperationError when all markets together would have more members than are published."""
-    cells = 0
-    for code, market in found.methodology.markets.items():
-        own = document if code == found.market.code else found.log.of(code).document
-        cells += sum(len(of) for _, of in (own or definitions_of(market)).by_dimension())
-    if cells > CELLS_MAX:
-        raise OperationError(
-            f"all markets would have {cells} members, at most {CELLS_MAX}: list fewer, or run a second "
-            "installation with a topics.prefix of its own"
-        )
+    others = (
+        found.log.of(code).document or definitions_of(market)
+        for code, market in found.methodology.markets.items()
+        if code != found.market.code
+    )
+    if mistake := too_many_cells([document, *others]):
+        raise OperationError(mistake)
 
 
 class HistoryLine(msgspec.Struct, frozen=True):

@@ -78,12 +78,18 @@ local function in_chunks(command, key, list)
   end
 end
 
-local function prune_days(first)
+-- Deletes days before the first, and days of members that are none any more: an owner may have died
+-- before it could delete them. Without a list of members nobody knows which those are.
+local function prune_days(first, members)
+  local listed = {}
+  for _, name in ipairs(members) do listed[name] = true end
   local limit = tonumber((string.gsub(first, '-', '')))
   local old = {}
   for _, field in ipairs(redis.call('HKEYS', days)) do
     local day = tonumber((string.gsub(string.sub(field, -10), '-', '')))
-    if not day or day < limit then -- none: somebody else's field
+    local member = string.match(field, '^[^:]*:([^:]*:[^:]*):')
+    local gone = #members > 0 and not listed[member or '']
+    if not day or day < limit or gone then -- none: somebody else's field
       old[#old + 1] = field
     end
   end
@@ -155,7 +161,7 @@ local function write()
   redis.call('ZREMRANGEBYSCORE', history, '-inf', '(' .. sent.history_from)
   in_chunks('HDEL', days, sent.days_gone)
   in_chunks('HSET', days, sent.days)
-  if sent.days_from ~= '' then prune_days(sent.days_from) end
+  if sent.days_from ~= '' then prune_days(sent.days_from, sent.members) end
   if sent.shifts_new == '1' then redis.call('DEL', shifts) end
   in_chunks('HSET', shifts, sent.shifts)
   if sent.suspicions_new == '1' then redis.call('DEL', suspicions) end

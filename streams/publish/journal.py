@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from streams.flow.market_members import AppliedDefinitions
 from streams.flow.publication import Publication
 from streams.index.formats import json_decoder
 from streams.index.history_records import ClockReset
@@ -63,8 +64,21 @@ def members_record(listed: MemberList, fence: Fence, topic: str) -> Record:
     The key names their version: one of a paused owner takes the place of no newer one, and readers know
     from the fence record which of them counts (decision 0014).
     """
-    key = f"{listed.market}|{MEMBERS}|{listed.definitions}".encode()
+    key = _members_key(listed.market, listed.definitions)
     return Record(topic, key, _encode(listed), version_headers(fence), listed.market)
+
+
+def retired_lists(publication: Publication, topic: str) -> list[Record]:
+    """Tombstones of older lists of members.
+
+    They are sent once the fence record that names the newer list is acknowledged: the one before it
+    leads readers to an older list.
+    """
+    headers = version_headers(publication.fence)
+    return [
+        Record(topic, _members_key(publication.market, each), None, headers, publication.market)
+        for each in publication.lists_gone
+    ]
 
 
 def fence_record(publication: Publication, writer: str, topic: str) -> Record:
@@ -95,12 +109,17 @@ def retired_fence(market: str, writer: str, fence: Fence, topic: str) -> Record:
 
 
 def journal_records(publication: Publication, topic: str) -> list[Record]:
-    """Journal records that are due: reset, minute, vintages, base, closings, revisions. May be none."""
+    """Journal records that are due; there may be none.
+
+    In this order: reset, definitions, minute, vintages, base, closings, revisions.
+    """
     records: list[Record] = []
     if publication.reset is not None:
         records += _parts(
             publication, topic, {"kind": "reset"}, {"resets": [_reset_entry(publication.reset)]}
         )
+    for applied in publication.applied:
+        records += _parts(publication, topic, _about_applied(applied), {"edits": applied.edits})
     if publication.journal_changed is not None:
         minute = {"values": publication.journal_changed}
         records += _parts(publication, topic, {"kind": "minute"}, minute)
@@ -128,6 +147,19 @@ def journal_records(publication: Publication, topic: str) -> list[Record]:
         ]
         records += _parts(publication, topic, {"kind": "revision"}, {"revisions": revisions})
     return records
+
+
+def _about_applied(applied: AppliedDefinitions) -> dict[str, Any]:
+    change = applied.change
+    return {
+        "kind": "definitions",
+        "definitions": change.version,
+        "builds_upon": change.base,
+        "by": change.by,
+        "reason": change.reason,
+        "written_at": rfc3339(change.at_ms),
+        "published": applied.published,
+    }
 
 
 def _reset_entry(reset: ClockReset) -> dict[str, Any]:
@@ -179,6 +211,10 @@ def version_of(headers: Iterable[tuple[str, bytes]]) -> Fence | None:
         return None
 
 
+def _members_key(market: str, definitions: int) -> bytes:
+    return f"{market}|{MEMBERS}|{definitions}".encode()
+
+
 def _fence_key(market: str, writer: str) -> bytes:
     return f"{market}|{FENCE}|{writer}".encode()
 
@@ -186,7 +222,7 @@ def _fence_key(market: str, writer: str) -> bytes:
 def _parts(
     publication: Publication,
     topic: str,
-    about: dict[str, str],
+    about: dict[str, Any],
     content: Mapping[str, Sequence[Any]],
 ) -> Iterator[Record]:
     """Numbered records of one thing (``about``), each with as many items of its content as fit.

@@ -203,6 +203,16 @@ SERVICE = (
          "1 while a source partition is halted and waits for the operator."),
     Spec("topic_missing", Kind.GAUGE, ("topic",), "0 or 1",
          "1 while a topic that the service needs does not exist, or has too few partitions."),
+    Spec("definitions_version", Kind.GAUGE, ("market",), "version",
+         "Version of the market's definitions that is in force, as far as this worker has read "
+         "ecindex.definitions; 0: methodology.toml."),
+    Spec("definitions_published_version", Kind.GAUGE, ("market",), "version",
+         "Version of the definitions by which the market was last published, from its owner."),
+    Spec("definitions_unapplied_version", Kind.GAUGE, ("market",), "version",
+         "Version of the definitions that the market's owner cannot apply; 0: there is none."),
+    Spec("definitions_refused_records", Kind.GAUGE, ("market",), "records",
+         "Records of ecindex.definitions since the market's version in force that change nothing, since "
+         "they cannot be read or are not valid."),
 )  # fmt: skip
 """Metrics of the service itself."""
 

@@ -68,6 +68,10 @@ class Metrics:
         self.partition_halted = self._gauge("partition_halted")
         self.refused_ratio = self._gauge("refused_ratio")
         self.topic_missing = self._gauge("topic_missing")
+        self.definitions_version = self._gauge("definitions_version")
+        self.definitions_published = self._gauge("definitions_published_version")
+        self.definitions_unapplied = self._gauge("definitions_unapplied_version")
+        self.definitions_refused = self._gauge("definitions_refused_records")
         for sink in ("journal", "redis"):  # a rate needs the 0 before the first failure
             self.publish_failures.labels(sink)
             self.publish_refusals.labels(sink)
@@ -114,7 +118,10 @@ class Metrics:
     def drop_market(self, market: str) -> None:
         """Remove every series of a market that this worker lost, before the next scrape."""
         self.index.drop(market)
-        self.snapshot_left_out.remove(market)
+        for gauge in (
+            self.snapshot_left_out, self.definitions_published, self.definitions_unapplied,
+        ):  # fmt: skip
+            gauge.remove(market)
 
     def _counter(self, name: str) -> Counter:
         spec = BY_NAME[name]

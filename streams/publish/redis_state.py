@@ -22,7 +22,7 @@ from streams.index.instants import parse_instant
 from streams.index.other_labels import OthersOfDay
 from streams.index.panes import day_name, day_number, rfc3339
 from streams.index.suspicions import market_suspected
-from streams.index.values import Fence, Value, decimal
+from streams.index.values import DAY_WINDOW, Fence, Value, decimal
 from streams.publish.incident_records import incident_fields
 from streams.publish.keys import MEMBERS_FIELD
 from streams.publish.other_records import other_fields
@@ -87,6 +87,8 @@ class OwnedMarket:
         self._pages = "[]"
         self._restless = "[]"
         self._members = ""
+        self._scopes: list[str] = []
+        """``dimension:member`` of all that may have values of days; empty: it was not listed yet."""
         self._incidents: dict[str, str] = {}
         self._incidents_acknowledged: dict[str, str] = {}
         self._acknowledged: dict[str, EncodedValue] | None = None
@@ -142,8 +144,14 @@ class OwnedMarket:
         self._restless = restless_text(publication.watched)
         if publication.members is not None:
             self._members = _encode_json(publication.members).decode()
+            self._scopes = [f"market:{ALL}"] + [
+                f"{dimension}:{each.id}"
+                for dimension, of in publication.members.members.items()
+                for each in of
+            ]
         if publication.inherited is not None:
             self._take_inherited(publication.inherited)
+        self._take_gone(publication.gone)
         self._take_days(publication.days)
         self._take_history(publication.revisions)
         return True
@@ -241,6 +249,7 @@ class OwnedMarket:
                 "days": days,
                 "days_gone": days_gone,
                 "days_from": days_from,
+                "members": self._scopes if whole else [],
                 "shifts": _pairs(self._shifts) if shifts_new else [],
                 "shifts_new": "1" if shifts_new else "0",
                 "suspicions": _pairs(self._suspicions) if suspicions_new else [],
@@ -315,6 +324,15 @@ class OwnedMarket:
         for at_ms, *numbers in inherited.headlines:
             self._history[at_ms] = dict(zip(HEADLINES, numbers, strict=True))
             self._history_unsent.add(at_ms)
+
+    def _take_gone(self, keys: list[str]) -> None:
+        for key in keys:
+            _, index, dimension, member, *window = key.split("|")
+            if window[0] == DAY_WINDOW:
+                day, name = window[1], f"{index}:{dimension}:{member}"
+                self._days_unsent[f"{name}:{day}"] = None
+                if day in self._days:
+                    self._put_day(day, name, None)
 
     def _take_days(self, values: list[Value]) -> None:
         for value in values:

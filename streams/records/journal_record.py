@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from streams.index.definition_edits import MemberEdit
 from streams.index.formats import json_decoder
 from streams.index.values import VERSION, Fence, Value
 from streams.publish.journal import version_of
@@ -69,6 +70,13 @@ class JournalRecord(msgspec.Struct):
     series: list[JournaledSeries] = []
     base: str | None = None
     bases: list[JournaledBase] = []
+    definitions: int = 0
+    builds_upon: int = 0
+    by: str = ""
+    reason: str = ""
+    written_at: str = ""
+    published: bool = False
+    edits: list[MemberEdit] = []
     v: int = VERSION
 
 

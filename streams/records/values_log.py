@@ -30,6 +30,7 @@ class FenceContent(msgspec.Struct):
     days_until: int
     horizon: int
     generation: int = 0
+    definitions_id: str = ""
     live: bool = False
     first: dict[str, int] = {}
     """By input topic: the instant from which its log covers the market, epoch ms."""
@@ -159,7 +160,10 @@ class ValuesLog:
         ids = {
             dimension: frozenset(each.id for each in of) for dimension, of in listed.members.items()
         }
-        market.lists[listed.definitions] = StoredMembers(version, listed, stored.where, ids)
+        # The members of version 0 are the edition's.
+        known = market.lists.get(listed.definitions)
+        if known is None or version.edition >= known.version.edition:
+            market.lists[listed.definitions] = StoredMembers(version, listed, stored.where, ids)
         if market.version is not None:
             self._take_members(market, market.version)
         return True
@@ -167,7 +171,12 @@ class ValuesLog:
     @staticmethod
     def _take_members(market: MarketValues, version: Fence) -> None:
         found = market.lists.get(version.definitions)
+        if found is not None and found.version.edition != version.edition:
+            found = None
         if found is None or found is market.members:
+            held = market.members
+            if held is not None and held.version.edition != version.edition:
+                market.members = None
             return
         market.members = found
         for values in (market.values, market.older_last):

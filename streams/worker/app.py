@@ -34,6 +34,7 @@ from streams.settings import Settings
 from streams.worker import names
 from streams.worker.consumer_thread import FetchSettings
 from streams.worker.contiguity import offset_after
+from streams.worker.definitions_metrics import show_definitions
 from streams.worker.faust_app import AppSettings, ChunkApp, Hooks, create_faust_app
 from streams.worker.history_reader import HistoryReader
 from streams.worker.input_notes import InputNotes
@@ -504,6 +505,8 @@ class IndexWorker:
                 self._own_task(self.store.heartbeat(self.log_clock.now_ms()), "renewal")
             self.metrics.can_publish.set(self.membership.why_not is None)
             self._observer.observe()
+            owned = [runner.compiled for runner in self._markets.values()]
+            show_definitions(self.metrics, self._history.book.definitions, owned)
 
     async def _guard(self) -> None:
         # A loop of its own: what it asks Redis and Kafka may take seconds.

@@ -256,6 +256,9 @@ class MarketsRunner:
         if self.closed or outcome is Outcome.REFUSED or not parts.may_publish():
             return
         parts.metrics.index.show(publication)
+        parts.metrics.definitions_published.labels(publication.market).set(
+            publication.fence.definitions
+        )
         parts.metrics.publish_duration.observe((monotonic_ms() - began_ms) / 1000)
         parts.metrics.event_to_publish.observe(max(0, now_ms - publication.as_of_ms) / 1000)
         revised = sum(market.revised_after_final for market in self.compiled.markets.values())
@@ -263,13 +266,16 @@ class MarketsRunner:
         self._revised_after_final = revised
 
     def _retire(self, writers: Iterable[str], publication: Publication) -> None:
-        """Delete the fence records of former writers.
+        """Delete the fence records of former writers, and replaced lists of members.
 
         Otherwise the topic and its readers would hold a record of each owner that ever was.
         """
         topic, outbox = self._parts.settings.topics.values, self._parts.outbox
-        for writer in writers:
-            record = journal.retired_fence(publication.market, writer, publication.fence, topic)
+        retired = [
+            journal.retired_fence(publication.market, writer, publication.fence, topic)
+            for writer in writers
+        ]
+        for record in (*retired, *journal.retired_lists(publication, topic)):
             outbox.put(
                 record.topic,
                 self.sp.partition,

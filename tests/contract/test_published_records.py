@@ -34,8 +34,11 @@ from support.records import publication_records
 from support.shopfloor import shift_record
 
 from streams.board.shown_shifts import active
+from streams.flow.definitions_book import DefinitionsChange
 from streams.flow.market_answers import GivenAnswers
+from streams.flow.market_members import AppliedDefinitions
 from streams.flow.shift_watch import FoundShift
+from streams.index.definition_edits import MemberEdit
 from streams.index.member_lists import members_of
 from streams.index.operator_answers import Answer
 from streams.index.panes import DAY_MS, HOUR_MS, MINUTE_MS
@@ -75,7 +78,8 @@ validators = {
 def schema_of(record):
     if record.topic == "ecindex.journal":
         return "journal"
-    return "fence" if b"|fence|" in record.key else "value"
+    found = (name for name in ("fence", "members") if f"|{name}|".encode() in record.key)
+    return next(found, "value")
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +115,29 @@ def test_every_kafka_record_is_what_its_schema_says(published):
             if found[kind] < EACH:
                 validators[name].validate(content)
             found[kind] += 1
-    assert {"minute", "hour", "day", "revision", "base", "value", "fence"} <= set(found), found
+    assert {"minute", "hour", "day", "revision", "base", "value", "fence", "members"} <= set(
+        found
+    ), found
+
+
+def test_an_applied_version_and_a_closing_with_its_cause_are_what_their_schema_says(published):
+    change = DefinitionsChange(3, 0, "aisha", "gardens", T0, b"k")
+    edits = [
+        MemberEdit("category", "split", "gnomes", "other", ["garden gnomes"], 1),
+        MemberEdit("category", "changed", "books", fields=["name"]),
+    ]
+    (made,) = [each for each in published if any(c.kind == "day" for c in each.closings)][-1:]
+    applied = [AppliedDefinitions(change, edits, published=True)]
+    closings = [dataclasses.replace(made.closings[-1], cause="definition")]
+    records = journal_records(
+        dataclasses.replace(made, applied=applied, closings=closings), "ecindex.journal"
+    )
+    found = {content["kind"]: content for content in (json.loads(r.value) for r in records)}
+    for content in found.values():
+        validators["journal"].validate(content)
+    assert found["definitions"]["edits"][0]["labels_count"] == 1
+    assert found["day"]["cause"] == "definition"
+    assert not validators["journal"].is_valid({**found["day"], "cause": "late"})
 
 
 def test_a_list_of_members_is_what_its_schema_says():

@@ -265,6 +265,39 @@ async def test_the_members_stand_beside_the_values_until_others_are_published(
     assert await found() == ["books"]
 
 
+async def test_days_of_members_that_are_gone_are_deleted_and_what_a_dead_owner_left_of_them(
+    make_store, client, keys
+):
+    def of_day(member, number=1, dimension="category"):
+        return value("orders", dimension, member, "day", number, day="2023-11-14")
+
+    async def left():
+        return {name.split(":")[2] for name in await client.hkeys(keys.days)}
+
+    days = [of_day("all", 9, "market"), of_day("books"), of_day("toys"), of_day("other")]
+    listed = MemberList("PK", 1, {"category": [ListedMember("books"), ListedMember("other")]})
+    gone = [of_day("toys").key, value(member="toys").key]
+    store = make_store()
+    await store.publish(publication(days=days, applied=10), NOW_MS)
+    assert await left() == {"all", "books", "toys", "other"}
+    fence = Fence(1, 0, 1, AS_OF_MS, 11)
+    later = dataclasses.replace(publication(), fence=fence, members=listed, gone=gone)
+    await store.publish(later, NOW_MS)
+    assert await left() == {"all", "books", "other"}
+    # An owner published that, and died before it wrote Redis.
+    await client.hset(keys.days, "orders:category:toys:2023-11-14", "1")
+    new = dataclasses.replace(
+        publication(days=days[:1]), fence=Fence(1, 0, 1, AS_OF_MS, 12), members=listed
+    )
+    await make_store().publish(new, NOW_MS)
+    assert await left() == {"all", "books", "other"}
+    # Whoever does not list members prunes none.
+    await client.hset(keys.days, "orders:category:toys:2023-11-14", "1")
+    new = dataclasses.replace(publication(days=days[:1]), fence=Fence(1, 0, 1, AS_OF_MS, 13))
+    await make_store().publish(new, NOW_MS)
+    assert await left() == {"all", "books", "toys", "other"}
+
+
 async def test_keys_of_version_0_2_are_of_generation_and_definitions_0(make_store, client, keys):
     """An upgrade is no new edition: whoever published last hands over to the new version."""
     await make_store().publish(publication([value(number=1)], applied=9), NOW_MS)

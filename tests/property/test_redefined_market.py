@@ -50,8 +50,7 @@ def history() -> HistoryBook:
 
 def define(flow: Flow, document: Definitions, version: int) -> None:
     held = flow.book.definitions.markets["PK"]
-    held.document, held.version = document, version
-    held.documents[version] = document
+    held.take_document(document, version)
 
 
 def follow(flow: Flow) -> bool:

@@ -321,6 +321,39 @@ def _publishing(board: dashboard.Dashboard) -> None:
             "edition or market, or too old.",
         )
     )
+    board.with_panel(
+        lines(
+            "Definitions",
+            [
+                (
+                    (
+                        f"count(max by (market) (ecindex_definitions_version{{{ALL}}}) "
+                        f"> max by (market) (ecindex_definitions_published_version{{{ALL}}})) "
+                        "or vector(0)"
+                    ),
+                    "markets behind",
+                ),
+                (
+                    (
+                        "count(max by (market) "
+                        f"(ecindex_definitions_unapplied_version{{{ALL}}}) > 0) or vector(0)"
+                    ),
+                    "markets that cannot apply them",
+                ),
+                (
+                    f"sum(max by (market) (ecindex_definitions_refused_records{{{ALL}}}))",
+                    "refused records",
+                ),
+            ],
+            "Markets whose values are by older definitions than those in force; markets of which a "
+            "version cannot be applied; records of the topic that change nothing.",
+            alerts=(
+                "EcindexDefinitionsLag",
+                "EcindexDefinitionsNotApplied",
+                "EcindexDefinitionsRefused",
+            ),
+        )
+    )
 
 
 def _messages(board: dashboard.Dashboard) -> None:

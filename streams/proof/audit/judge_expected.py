@@ -34,7 +34,7 @@ from streams.proof.explain.explanation_types import (
     PublishedValue,
     Vintaged,
 )
-from streams.proof.explain.journal_query import query_of
+from streams.proof.explain.journal_query import former_ids, query_of
 from streams.proof.recompute.defined_markets import DefinedMarkets
 from streams.proof.recompute.sums import Sums
 from streams.records.answer_record import refused_answer
@@ -282,10 +282,18 @@ class ExpectedJudge:
     def _journal(self, code: str, value: Value) -> Journal:
         closings: dict[tuple[str, int], Closed] = {}
         if value.index in AGO_DAYS:
-            name = (value.dimension, value.member)
+            market = self._methodology.markets[code]
+            own = [
+                (value.dimension, each)
+                for each in (value.member, *former_ids(market, value.dimension, value.member))
+            ]
             closings = {
-                ("hour", start_ms): Closed(hour.version, hour.where, hour.orders.get(name))
+                ("hour", start_ms): Closed(
+                    hour.version,
+                    hour.where,
+                    next((of for name in own if (of := hour.orders.get(name))), None),
+                )
                 for start_ms, hour in self._hours[code].items()
-                if name in hour.orders or not hour.partial
+                if not hour.partial or any(name in hour.orders for name in own)
             }
         return Journal(self._vintages[code], closings, bases=self.bases.of(code))

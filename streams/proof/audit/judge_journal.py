@@ -221,6 +221,9 @@ class JournalLog:
             self._closing(record, version, stored.where)
         elif record.kind == "reset":
             self._report.skip(JOURNAL, "resets: what an operator has declared", stored.where)
+        elif record.kind == "definitions":
+            reason = "definitions: their topic is read, and values are judged by it"
+            self._report.skip(JOURNAL, reason, stored.where)
         elif record.kind == "base":
             reason = "bases: the current one is judged as `expected`"
             self._report.skip(JOURNAL, reason, stored.where)

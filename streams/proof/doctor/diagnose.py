@@ -32,7 +32,7 @@ from streams.records.unreadable import UnreadableRecords
 from streams.records.values_log import ValuesLog, read_values
 from streams.settings import Settings, SettingsError, describe, load_methodology
 from streams.worker import names
-from streams.worker.topic_ids import topic_identities
+from streams.worker.topic_ids import TopicIdentity, topic_identities
 
 
 async def diagnose(
@@ -81,6 +81,7 @@ class _Doctor:
         self._diagnosis = diagnosis
         self._scan = scan
         self._inputs = (settings.topics.orders, settings.topics.payments)
+        self._definitions_identity: dict[str, TopicIdentity] = {}
         self._group = names.app_id(methodology.edition, settings.topics.prefix)
 
     async def examine(self) -> None:
@@ -96,6 +97,9 @@ class _Doctor:
             diagnosis.add(await broker_checks.check_topics(settings))
             diagnosis.add(await broker_checks.check_inputs(settings, self._methodology, admin))
             identities = await topic_identities(admin, self._inputs)
+            self._definitions_identity = await topic_identities(
+                admin, [settings.topics.definitions]
+            )
             finding, members = await worker_checks.check_group(self._group, admin)
             diagnosis.add([finding])
         finally:
@@ -160,7 +164,16 @@ class _Doctor:
         if not counts.get(topic):
             return  # the topics check reports it
         read = await read_definitions(logs, topic, self._methodology.markets, "")
-        self._diagnosis.add(check_definitions(read.book.markets, values.markets, clock.now_ms()))
+        identity = self._definitions_identity.get(topic)
+        self._diagnosis.add(
+            check_definitions(
+                self._methodology,
+                read.book.markets,
+                values.markets,
+                clock.now_ms(),
+                "" if identity is None else identity.topic_id,
+            )
+        )
 
     async def _redis(self, values: ValuesLog, members: int) -> None:
         settings = self._settings

@@ -39,7 +39,7 @@ class Expecting:
             last_ms = (span.end_ms - 1) // HOUR_MS * HOUR_MS
             end = hours.day_of_hour(last_ms), held.value.vintage
         self._vintages = Vintages(
-            known.journal.vintages, hours, known.factors, at=held.version, end=end
+            known.journal.vintages, hours, known.factors, at=held.version, end=end, market=market
         )
 
     def expected_hours(self) -> dict[int, list[ExpectedHour]]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+from msgspec import UNSET
+
 from streams.index.changes import AGO_DAYS, HOURS, hours_before
 from streams.index.demand import SCALE
 from streams.index.hours import LocalHours
@@ -104,7 +106,9 @@ class _Explainer:
                 f"published under edition {value.edition}; methodology.toml is edition "
                 f"{self._edition}: members and factors may differ"
             )
+        self._note_definitions()
         return Explanation(
+            definitions=self._held.version.definitions,
             key=value.key,
             where=self._held.where,
             value=value,
@@ -279,6 +283,20 @@ class _Explainer:
                 "journal"
             )
         return sum(closed.observed for closed in closings if closed is not None), len(before)
+
+    def _note_definitions(self) -> None:
+        """Say by which definitions the number was made, and which changed what its member counts."""
+        version, touched = self._held.version.definitions, self._value.definitions
+        if version != self._market.definitions:
+            self._notes.append(
+                f"published by version {version} of the definitions, which their topic does not have "
+                f"any more; read by version {self._market.definitions}: members may differ"
+            )
+        if touched is not UNSET:
+            self._notes.append(
+                f"version {touched} of the definitions changed which labels {self._value.member} counts"
+                + (f" ({self._known.applied[touched]})" if touched in self._known.applied else "")
+            )
 
     # -- status, revisions -----------------------------------------------------------------------
 

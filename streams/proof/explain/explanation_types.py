@@ -102,6 +102,8 @@ class Known(NamedTuple):
     """Those of methodology.toml, then of the operator, as declared when the value was written."""
     rows: CountedRows | None = None
     """Rows that the count is made of; None: they were not read."""
+    applied: Mapping[int, str] = {}
+    """By version of the definitions: who applied it, and why."""
 
 
 class MadeOf(msgspec.Struct, frozen=True):
@@ -219,6 +221,8 @@ class Explanation(msgspec.Struct, frozen=True):
     equal: bool
     made_of: list[MadeOf] = []
     """Parts of what was counted, by source partition and merged slots; empty: the checks say why."""
+    definitions: int = 0
+    """Version of the definitions by which the value was published."""
     time_zone: str = "UTC"
     """Of the market, in which hours are printed."""
     unreadable: UnreadableSummary = UnreadableSummary()

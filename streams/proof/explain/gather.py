@@ -13,6 +13,7 @@ from streams.console.errors import OperationError, unknown_market
 from streams.console.progress import ProgressFunction, no_progress
 from streams.flow.own_records import UNREADABLE
 from streams.flow.wire import PartialKey, decode_partial, parsed_key, partition_of
+from streams.index.definitions import market_with
 from streams.index.hours import LocalHours
 from streams.index.instants import parse_instant
 from streams.index.learning import Factor
@@ -38,6 +39,7 @@ from streams.proof.explain.formula_words import FORMULAS
 from streams.proof.explain.journal_query import JournalQuery, query_of
 from streams.proof.explain.made_of import RowsRead, why_not_rows
 from streams.records.answer_record import refused_answer
+from streams.records.definitions_log import read_definitions
 from streams.records.factors import FactorHistory
 from streams.records.history_record import refused_history
 from streams.records.journal_record import Journaled, JournalRecord, read_journaled
@@ -73,6 +75,7 @@ async def explain(
         reader = _Reader(logs, counts, settings, market, frozenset(methodology.markets))
         progress("reading what was published", 0, 0)
         values, held = await reader.find(asked)
+        market, applied = await reader.defined(held.version.definitions)
         progress("reading the journal", 0, 0)
         wanted = query_of(held.value, market, LocalHours(market.time_zone))
         as_of_ms = parse_instant(held.value.as_of)
@@ -82,7 +85,7 @@ async def explain(
         factors = await reader.factors(held.written_ms)
         progress("reading what was counted", 0, 0)
         rows = await reader.counted_rows(held, methodology)
-    known = Known(values, journal, factors, rows)
+    known = Known(values, journal, factors, rows, applied)
     explanation = explain_value(held, known, market, edition=methodology.edition)
     return msgspec.structs.replace(explanation, unreadable=reader.unreadable.summary())
 
@@ -191,6 +194,22 @@ class _Reader:
                 if known is None or version.rank >= known.version.rank:
                     found[value.key] = PublishedValue(value, version, read.where, read.written_ms)
         return found
+
+    # -- definitions -----------------------------------------------------------------------------
+
+    async def defined(self, version: int) -> tuple[Market, dict[int, str]]:
+        """Return the market by a version of its definitions, and of each version who applied it and why.
+
+        By methodology.toml where the topic does not have the version. The reader goes on by that market.
+        """
+        topic, code = self._topics.definitions, self._market.code
+        if not self._counts.get(topic):
+            return self._market, {}
+        log = await read_definitions(self._logs, topic, [code], code)
+        of, document = log.of(code), log.documents.get((code, version))
+        if document is not None:
+            self._market = market_with(self._market, document, version)
+        return self._market, {each.version: f"{each.by}: {each.reason}" for each in of.applied}
 
     # -- journal ---------------------------------------------------------------------------------
 
@@ -339,20 +358,24 @@ class JournalSearch:
         known = self.found.closings.get(slot)
         if known is not None and version.rank < known.version.rank:
             return
+        index, dimension, member = self._wanted.closing
+        known_as = (member, *self._wanted.former)
         named = [
             value
             for value in record.values
-            if (value.index, value.dimension, value.member) == self._wanted.closing
+            if (value.index, value.dimension) == (index, dimension) and value.member in known_as
         ]
         if record.cause is not None:  # what it does not name stays as it was closed
             if not named and ":".join(self._wanted.closing) not in record.gone:
                 return
-            self.found.closings[slot] = Closed(version, where, *named)
+            own = [value for value in named if value.member == member]
+            self.found.closings[slot] = Closed(version, where, *(own or named)[:1])
             return
         if known is None or record.part == 1:
             known = self.found.closings[slot] = Closed(version, where)
         for value in named:
-            known.value, known.where = value, where
+            if value.member == member or not known.value:
+                known.value, known.where = value, where
 
     def _revisions(self, where: str, record: JournalRecord) -> None:
         for revision in record.revisions:

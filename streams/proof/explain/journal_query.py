@@ -61,6 +61,8 @@ class JournalQuery(NamedTuple):
     series: frozenset[Series]
     closing: tuple[str, str, str]
     """(index, dimension, member) of the value in hour and day closings."""
+    former: tuple[str, ...]
+    """Ids that the member had: records of before its rename name it by them."""
     hours: frozenset[int]
     day_start_ms: int | None = None
     base: str | None = None
@@ -102,6 +104,12 @@ def noise_series(value: Value, market: Market) -> Series:
     return series_of(value, market)[0]
 
 
+def former_ids(market: Market, dimension: str, member: str) -> tuple[str, ...]:
+    """Return the ids that a member had."""
+    of = (dimension, member)
+    return tuple(former for (where, former), now in market.renamed.items() if (where, now) == of)
+
+
 def query_of(value: Value, market: Market, hours: LocalHours) -> JournalQuery:
     """Return what to search the journal for to explain a value."""
     span = span_of(value, hours)
@@ -116,11 +124,17 @@ def query_of(value: Value, market: Market, hours: LocalHours) -> JournalQuery:
         series = {*series_of(value, market), noise_series(value, market)}
     if value.index == "mix_shift":
         series.update(methods_of(market))
+    series |= {
+        (dimension, former, measure)
+        for dimension, member, measure in series
+        for former in former_ids(market, dimension, member)
+    }
     return JournalQuery(
         key=value.key,
         days=frozenset(hours.day_of_hour(hour_ms) for hour_ms in own),
         series=frozenset(series),
         closing=closing,
+        former=former_ids(market, value.dimension, value.member),
         hours=frozenset(own),
         day_start_ms=None if value.day is None else span.start_ms,
         base=value.vintage if value.index == LEVEL else None,

@@ -15,11 +15,12 @@ from streams.index.expectation import OK_DAYS
 from streams.index.hours import LocalHours
 from streams.index.instants import parse_instant
 from streams.index.learning import Factor, factor_at
+from streams.index.methodology import Market
 from streams.index.panes import HOUR_MS, day_name
 from streams.index.spans import HourPart, hour_part, hours_of_span
 from streams.index.values import DAY_WINDOW, Fence
 from streams.proof.explain.explanation_types import Vintaged
-from streams.proof.explain.journal_query import Series
+from streams.proof.explain.journal_query import Series, former_ids
 from streams.records.journal_record import JournaledSeries
 
 _WHOLE_DAYS = frozenset({"24h", DAY_WINDOW})
@@ -48,11 +49,14 @@ class Vintages:
         *,
         at: Fence,
         end: tuple[int, str] | None = None,
+        market: Market | None = None,
     ) -> None:
         """``at``: version of the publication. ``end``: last day of the span, and name of its vintage.
 
-        For each earlier day, the last vintage that was journaled by then counts.
+        For each earlier day, the last vintage that was journaled by then counts. ``market``: its members
+        may have had other ids when a vintage was learnt.
         """
+        self._market = market
         self._hours = hours
         self._factors = factors
         self._days: dict[str, Vintaged] = {}
@@ -96,7 +100,7 @@ class Vintages:
         day = self._hours.day_of_hour(hour_ms)
         vintage = self.of(day)
         own = self._hours.hours_of(day)
-        learnt = vintage.series.get(series)
+        learnt = self._series(vintage, series)
         if learnt is None:  # nothing is expected, or nothing was known: the journal leaves both out
             return ExpectedHour(vintage.name, 0.0, HourPart(hour_ms, 0, 0, 0, None, 0, 0))
         first_ms = parse_instant(learnt.first_hour)
@@ -108,6 +112,13 @@ class Vintages:
         part = hour_part(learnt.expected, at, factor, hour_ms, start_ms, end_ms)
         return ExpectedHour(vintage.name, sum(whole) / len(whole) / SCALE, part)
 
+    def _series(self, vintage: Vintaged, series: Series) -> JournaledSeries | None:
+        """Return a series under its own id, else under the first one that its member had."""
+        dimension, member, measure = series
+        former = () if self._market is None else former_ids(self._market, dimension, member)
+        found = (vintage.series.get((dimension, each, measure)) for each in (member, *former))
+        return next((each for each in found if each is not None), None)
+
     def _factor(self, series: Series, hour_ms: int) -> int | None:
         here = [
             each
@@ -118,14 +129,14 @@ class Vintages:
 
     def noise(self, series: Series, day: int) -> JournaledSeries | None:
         """Return the series in the vintage of a day, which holds its noise; None if it is left out."""
-        return self.of(day).series.get(series)
+        return self._series(self.of(day), series)
 
     def warming(self, series: Series, days: Iterable[int]) -> bool | None:
         """Whether too little of the series was learnt for one of the days; None: not known.
 
         The journal leaves out a series for which nothing is expected.
         """
-        found = [self.of(day).series.get(series) for day in days]
+        found = [self._series(self.of(day), series) for day in days]
         if any(each is not None and each.learnt_days < OK_DAYS for each in found):
             return True
         return None if None in found else False

@@ -7,21 +7,32 @@ whole evidence of a live count.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from streams.flow.chunk import SourcePartition
 from streams.flow.incarnation import base_of, through_in_log
-from streams.flow.merged import DAY_KIND, HOUR, LENGTH_MS, MINUTE, Merged, decode_merged, restore
+from streams.flow.merged import (
+    DAY_KIND,
+    HOUR,
+    LENGTH_MS,
+    MINUTE,
+    Merged,
+    MergedRecord,
+    decode_merged,
+    restore,
+)
 from streams.flow.state import DAY, LIVE
 from streams.flow.wire import PartialKey, PartialRecord
 from streams.index.changes import AGO_DAYS
 from streams.index.hours import LocalHours
 from streams.index.indices import SHOPPER_INDICES, live_entries
+from streams.index.label_rows import PackedRow
 from streams.index.ledgers import NET, VALID, book_entries
 from streams.index.member_rows import MemberRows
 from streams.index.methodology import Market, Methodology
 from streams.index.panes import HOUR_MS, MINUTE_MS, day_number
-from streams.index.partials import Layout, Row, add_into
+from streams.index.partials import DAY_TOTALS, LIVE_TOTALS, Layout, Row, add_into, sum_rows
 from streams.proof.explain.explanation_types import CountedRows, MadeOf, PublishedValue
 from streams.proof.explain.journal_query import query_of, span_of
 
@@ -89,6 +100,8 @@ class RowsRead:
         """Last offset of the partials as they were read."""
         self._newest_ms = 0
         self._later_rows = 0
+        self._unsaid_versions: set[int] = set()
+        """Versions by which slots were read whose labels are not all there any more."""
 
     @property
     def since_ms(self) -> int:
@@ -126,7 +139,30 @@ class RowsRead:
         kind, code, start, *_ = key.decode().split("|")
         if code == self._code and self._holds(kind, start):
             record = decode_merged(value)
-            self._table[key] = record.applied, restore(record, self._width, kind), offset
+            merged = self._slot(record, kind)
+            if merged is not None:
+                self._table[key] = record.applied, merged, offset
+
+    def _slot(self, record: MergedRecord, kind: str) -> Merged | None:
+        """Return a merged slot by the value's definitions, whatever version its flat row is by.
+
+        None for an hour that has no labels of its own: its minutes have them.
+        """
+        if record.definitions == self._layout.market.definitions:
+            return restore(record, self._width, kind)
+        totals = DAY_TOTALS if kind == DAY_KIND else LIVE_TOTALS
+        merged = restore(record, self._width, kind, totals)
+        if merged.labels is None or not record.labels:
+            self._unsaid_versions.add(record.definitions)
+            return None if kind == HOUR else merged
+        if merged.is_cut:
+            self._unsaid_versions.add(record.definitions)
+        merged.row = self._sum(merged.label_rows())
+        merged.panes = {at: self._read(of.packed()) for at, of in merged.pane_labels.items()}
+        return merged
+
+    def _sum(self, rows: Iterable[PackedRow]) -> Row:
+        return sum_rows([self._read(row) for row in rows], self._width)
 
     def _holds(self, kind: str, start: str) -> bool:
         if self._day is not None:
@@ -162,6 +198,12 @@ class RowsRead:
         return CountedRows(parts, total, self._doubt(gone=gone))
 
     def _doubt(self, *, gone: bool) -> str:
+        if self._unsaid_versions:
+            named = ", ".join(map(str, sorted(self._unsaid_versions)))
+            return (
+                f"slots of its span were read by version {named} of the definitions, and not all of "
+                "their labels are left"
+            )
         if self._later_rows:
             return f"{self._later_rows} rows of its span have come since; ask again"
         if any(merged.changed > self._applied for _, merged, _ in self._table.values()):

@@ -24,7 +24,8 @@ def show(explanation: Explanation, console: Console) -> None:
 def _steps(it: Explanation) -> Iterable[RenderableType]:
     value = it.value
     yield _title(f"{it.key}  as of {value.as_of}")
-    yield Text(f"  {_number(value.value)} {value.unit}, {_state(value)}; {it.where}")
+    by = f", definitions {it.definitions}" if it.definitions else ""
+    yield Text(f"  {_number(value.value)} {value.unit}, {_state(value)}{by}; {it.where}")
     yield _title("Formula")
     yield Text(f"  {it.formula}\n  {it.methodology}")
     yield _title("Counted")

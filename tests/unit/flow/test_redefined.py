@@ -101,7 +101,7 @@ def test_ended_days_are_revised_in_slices_once_each_whoever_dies(killed, monkeyp
     assert {each[1] for each in days} == {"gnomes"}
     gone = [key for publication in flow.history[first:] for key in publication.gone]
     assert sorted(key for key in gone if "|orders|" in key) == [
-        f"PK|orders|category|other|day|{name(at)}" for at in (0, 2, 3, 4, 5)
+        f"PK|orders|category|other|day|{name(at)}" for at in (0, 2, 3, 4, 5, 6)
     ]
     flow.start_compile(0)
     assert flow.compiles[0].markets["PK"]._days_redefined == [], "the records say what was said"
@@ -145,15 +145,16 @@ def test_a_document_that_cannot_be_applied_changes_nothing_and_says_why(monkeypa
     compiled = flow.compiles[0]
     before = compiled.markets["PK"]
 
-    def refused(*_):
-        raise ValueError("too many values")
-
-    monkeypatch.setattr("streams.flow.compile.market_with", refused)
+    monkeypatch.setattr("streams.flow.defined_market.CELLS_MAX", 10)
     define(flow, document(gnomes=M()), 4)
     assert not follow(flow)
     assert not follow(flow)
     assert compiled.markets["PK"] is before
-    assert compiled.unapplied["PK"] == (4, "too many values")
+    assert compiled.unapplied["PK"].version == 4
+    assert "members, at most 10: list fewer" in compiled.unapplied["PK"].reason
+    flow.now_ms += 5_000
+    flow.run()
+    assert flow.history[-1].fence.definitions == 0
     monkeypatch.undo()
     define(flow, document(gnomes=M()), 5)
     assert follow(flow)
@@ -417,3 +418,35 @@ def test_who_bought_is_no_matter_of_definitions():
     (publication,) = flow.history[first:]
     again = [value for value in publication.days if value.index.startswith("shoppers")]
     assert again == []
+
+
+def test_versions_of_a_topic_that_was_created_again_are_not_taken_for_those_of_the_first():
+    flow = running()
+    flow.book.definitions.topic_id = "first"
+    gnomes = document(gnomes=M(labels=("garden gnomes",)))
+    define(flow, gnomes, 3)
+    flow.compiles[0].follow()
+    flow.step(0)
+    assert flow.history[-1].fence_record.definitions_id == "first"
+    flow.book.definitions.topic_id = "second"
+    define(flow, document(pets=M()), 5)  # a later one, of another log
+    flow.start_compile(0)
+    new_owner, published = flow.compiles[0], len(flow.history)
+    pass_time(flow)
+    new_owner.follow()
+    assert len(flow.history) == published
+    assert (new_owner.outdated, new_owner.unapplied["PK"].version) == (False, 3)
+    assert "deleted and created again" in new_owner.unapplied["PK"].reason
+    flow.book.definitions.topic_id = "first"
+    define(flow, gnomes, 3)
+    flow.start_compile(0)
+    pass_time(flow)
+    assert flow.published["PK"].fence.definitions == 3
+    assert flow.compiles[0].unapplied == {}
+
+
+def test_a_publication_by_the_methodology_is_of_no_topic():
+    flow = running()
+    flow.book.definitions.topic_id = "first"
+    pass_time(flow)
+    assert flow.history[-1].fence_record.definitions_id == ""

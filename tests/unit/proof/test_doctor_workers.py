@@ -7,8 +7,10 @@ from types import SimpleNamespace
 import pytest
 from prometheus_client import CollectorRegistry
 from redis.exceptions import ReadOnlyError
+from support.methodologies import METHODOLOGY
 
-from streams.flow.definitions_book import DefinitionsChange, MarketDefinitions
+from streams.flow.definitions_book import DefinitionsChange, DefinitionsTrouble, MarketDefinitions
+from streams.index.definitions import definitions_of
 from streams.index.values import Fence
 from streams.proof.doctor.definition_checks import check_definitions
 from streams.proof.doctor.findings import Level
@@ -66,11 +68,31 @@ def test_a_market_that_lags_behind_its_definitions_is_named(shown, late_ms, leve
     market = MarketValues(version=Fence(1, 0, shown, 0, 0))
     published = {"PK": market, "BD": MarketValues(version=Fence(1, 0, 0, 0, 0))}
     markets = {"PK": held, "BD": MarketDefinitions()}
-    (found,) = check_definitions(markets, published, 1_000_000 + late_ms)
+    (found,) = check_definitions(METHODOLOGY, markets, published, 1_000_000 + late_ms)
     assert (found.where, found.level) == ("PK", level)
     if level is Level.WRONG:
         assert found.found == "published by version 3, 30 s after 5 was applied"
         assert "cannot apply them" in found.fix
+
+
+def test_definitions_that_cannot_be_applied_or_read_or_are_of_another_topic_are_named(monkeypatch):
+    held = {code: MarketDefinitions() for code in METHODOLOGY.markets}
+    assert check_definitions(METHODOLOGY, held, {}, 0) == []
+    held["PK"].take_document(definitions_of(METHODOLOGY.markets["PK"]), 7)
+    held["BD"].troubles.append(DefinitionsTrouble(9, "no JSON"))
+    monkeypatch.setattr("streams.flow.defined_market.CELLS_MAX", 3)
+    fence = FenceContent("PK", 1, 0, 0, {}, 0, 0, 0, definitions_id="first")
+    published = {"PK": MarketValues(fence=fence, version=Fence(1, 0, 7, 0, 0))}
+    found = check_definitions(METHODOLOGY, held, published, 0, "second")
+    assert {each.level for each in found} == {Level.WRONG}
+    assert sorted((each.where, each.expected) for each in found) == [
+        ("BD", "every record of the topic can be read"),
+        ("PK", "published by versions of the topic first"),
+        ("PK", "version 7 can be applied"),
+    ]
+    assert any("the last would be version 9: no JSON" in each.found for each in found)
+    assert any("at most 3" in each.found for each in found)
+    assert len(check_definitions(METHODOLOGY, held, published, 0, "first")) == 2
 
 
 class Halted(Owned):

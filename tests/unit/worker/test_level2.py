@@ -269,3 +269,17 @@ def test_values_that_are_no_more_are_deleted_under_the_version_that_says_so():
         None,
     )
     assert journal.version_of(record.headers) == gone.fence
+
+
+def test_a_replaced_list_of_members_is_deleted_with_the_fence_records_of_former_writers():
+    sent = []
+    outbox = SimpleNamespace(put=lambda *record: sent.append(record[:4]))
+    parts = Level2Parts(
+        Settings(), outbox, None, None, None, lambda: T0, None, lambda: True, lambda: None
+    )
+    compiled = SimpleNamespace(compiled=None)
+    runner = MarketsRunner(parts, SourcePartition(PARTIALS, 2), compiled, "table")
+    publication = SimpleNamespace(lists_gone=[0, 3], fence=Fence(1, 0, 5, 5, 6), market="PK")
+    runner._retire(["w1"], publication)
+    keys = [b"PK|fence|w1", b"PK|members|0", b"PK|members|3"]
+    assert sent == [("ecindex.values", 2, key, None) for key in keys]
