@@ -62,9 +62,14 @@ class OpenRow:
 class Ledger:
     """All rows of one market."""
 
-    def __init__(self, market: Market, methodology: Methodology) -> None:
+    def __init__(
+        self,
+        market: Market,
+        methodology: Methodology,
+        market_of: Callable[[int], Market | None] = lambda _: None,
+    ) -> None:
+        """``market_of``: the market by a version of the definitions; None: nobody knows it."""
         self._code = market.code
-        self.definitions = market.definitions
         self.layout = Layout(market)
         self.members = MemberRows(self.layout)
         self.local_days = LocalDays(market.time_zone)
@@ -73,7 +78,9 @@ class Ledger:
         self._day_grace_ms = methodology.day_grace_ms
         self.quarters_kept_ms = QUARTERS_KEPT_MS + methodology.grace_ms
         self.merged: dict[SlotId, Merged] = {}
-        self._labels = MergedLabels(self.merged, self.members, self._pane_ms)
+        self._labels = MergedLabels(
+            self.merged, self.layout, self.members, self._pane_ms, market_of
+        )
         self._of_others: set[SlotId] = set()
         """Restored slots whose rows were made by other definitions: ``project_anew``."""
         self.rows_before: dict[SlotId, tuple[int, list[int | str]]] = {}
@@ -102,6 +109,11 @@ class Ledger:
         """For each input topic, start of the first pane with a row: there its log begins to cover."""
         self._changed_panes: set[int] = set()
         self._changed_days: set[int] = set()
+
+    @property
+    def definitions(self) -> int:
+        """Version of the definitions by which rows are read."""
+        return self.layout.market.definitions
 
     # -- rows arrive -----------------------------------------------------------------------------
 
@@ -263,8 +275,9 @@ class Ledger:
                 if not rows:
                     del self._open_days[slot.slot]
                 day = self._slot((DAY_KIND, slot.slot))
-                day.fold(str(sp), 0, open_row.row, None, offset=open_row.offset)
-                day.fold_labels(str(sp), 0, decode_row(open_row.labels))
+                row = self._row_in(day, open_row, self.members.day)
+                day.fold(str(sp), 0, row, None, offset=open_row.offset)
+                day.fold_labels(str(sp), 0, self._labels_in(day, open_row))
 
     def _is_closed(self, slot: SlotKey, watermark_ms: int) -> bool:
         if slot.book == LIVE:
@@ -282,16 +295,27 @@ class Ledger:
             # A takeover replays a row that reached the minute's record but not the hour's.
             if merged.contains(sp, bit):
                 if merged.lacks_labels(sp, bit):
-                    merged.fold_labels(sp, bit, decode_row(closed.labels))
+                    merged.fold_labels(sp, bit, self._labels_in(merged, closed))
                 continue
-            row, sketch = closed.row, closed.sketch
+            row, sketch = self._row_in(merged, closed, self.members.live), closed.sketch
             if kind == QUARTER:
                 row = row[BOUGHT]
             elif kind == HOUR or slot_start < self.horizon_ms - SHOPPERS_OF_MINUTES_KEPT_MS:
                 sketch = NOBODY
             merged.fold(sp, bit, row, pane_ms, sketch, offset=closed.offset)
             if kind == MINUTE or merged.lacks_labels(sp, bit):
-                merged.fold_labels(sp, bit, decode_row(closed.labels), pane_ms)
+                merged.fold_labels(sp, bit, self._labels_in(merged, closed), pane_ms)
+
+    def _row_in(
+        self, merged: Merged | None, open_row: OpenRow, read: Callable[[PackedRow], Row]
+    ) -> Row:
+        """Return what an open row adds to its slot, by members."""
+        if merged is None or not self._labels.is_read_otherwise(merged):
+            return open_row.row
+        return read(self._labels_in(merged, open_row))
+
+    def _labels_in(self, merged: Merged, open_row: OpenRow) -> PackedRow:
+        return self._labels.as_held(merged, decode_row(open_row.labels))
 
     def _label_hour(self, start_ms: int) -> None:
         """Give an hour labels of its own before it takes a row that its minutes may no longer take."""
@@ -464,7 +488,10 @@ class Ledger:
     def _total(self, slot_id: SlotId, length_ms: int) -> Row | None:
         merged = self.merged.get(slot_id)
         rows = [merged.row] if merged is not None else []
-        rows += [open_row.row for open_row in self.open_rows(slot_id, length_ms)]
+        rows += [
+            self._row_in(merged, open_row, self.members.live)
+            for open_row in self.open_rows(slot_id, length_ms)
+        ]
         return sum_rows(rows, self.layout.live_width) if rows else None
 
     def open_rows(self, slot_id: SlotId, length_ms: int) -> Iterator[OpenRow]:
@@ -511,7 +538,7 @@ class Ledger:
         rows = [merged.row] if merged is not None else []
         for sp, open_row in self._open_days.get(day, {}).items():
             if merged is None or not merged.contains(str(sp), 0):
-                rows.append(open_row.row)
+                rows.append(self._row_in(merged, open_row, self.members.day))
         return sum_rows(rows, self.layout.day_width) if rows else None
 
     def label_rows(self, slot_id: SlotId) -> list[PackedRow]:
@@ -596,7 +623,7 @@ class Ledger:
                 continue
             if kind == HOUR and merged.labels is None and self._needs_labels(start):
                 self._cut_hour(start)
-            elif kind == DAY_KIND and not merged.is_cut and self._is_complete(start):
+            elif kind == DAY_KIND and merged.cut_by is None and self._is_complete(start):
                 self._cut_day(start)
 
     def _is_complete(self, day: int) -> bool:

@@ -72,7 +72,15 @@ class MarketCompile:
         ``progress``: that of the market by other definitions, to go on from. ``definitions``: what the
         market has in their topic.
         """
-        self.ledger = Ledger(market, methodology)
+        declared, held = methodology.markets[market.code], definitions
+
+        def market_of(version: int) -> Market | None:
+            if version == METHODOLOGY_VERSION:
+                return declared
+            document = None if held is None else held.documents.get(version)
+            return None if document is None else market_with(declared, document, version)
+
+        self.ledger = Ledger(market, methodology, market_of)
         self.progress = (
             MarketProgress(market, methodology, sps, self.ledger)
             if progress is None
@@ -102,14 +110,6 @@ class MarketCompile:
         self.closings = MarketClosings(
             self.progress, self.ledger, self.windows, self.days, self.shoppers
         )
-        declared, held = methodology.markets[market.code], definitions
-
-        def market_of(version: int) -> Market | None:
-            if version == METHODOLOGY_VERSION:
-                return declared
-            document = None if held is None else held.documents.get(version)
-            return None if document is None else market_with(declared, document, version)
-
         self._was_by_others = progress is not None
         """Whether what was published last was by other definitions."""
         self.redefined = RedefinedSlots(self.ledger, market_of)

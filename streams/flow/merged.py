@@ -101,9 +101,9 @@ class Merged:
         return bool(self.folded.get(sp, 0) >> bit & 1)
 
     @property
-    def is_cut(self) -> bool:
-        """Whether labels that the slot has not yet are ``MORE``."""
-        return self.labels is not None and self.labels.is_cut
+    def cut_by(self) -> int | None:
+        """Version of the definitions by which the labels of the slot are cut; None: they are not."""
+        return None if self.labels is None else self.labels.cut_by
 
     def lacks_labels(self, sp: str, bit: int) -> bool:
         """Whether this hour has labels of its own, and not those of the slot number ``bit``."""
@@ -138,7 +138,10 @@ class Merged:
     def fold_labels(
         self, sp: str, bit: int, labels: PackedRow, pane_start_ms: int | None = None
     ) -> None:
-        """Add the labels of a row that is folded; in an hour the caller has checked ``lacks_labels``."""
+        """Add the labels of a row that is folded; in an hour the caller has checked ``lacks_labels``.
+
+        In a slot that is cut they are as its labels have them (``HeldLabels.as_cut``).
+        """
         held = self.labels
         if held is None:
             return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from streams.flow.held_labels import HeldLabels
 from streams.flow.merged import (
@@ -15,18 +15,35 @@ from streams.flow.merged import (
 from streams.index import partials as col
 from streams.index.label_rows import DAY_BOOK, LIVE_BOOK, PackedRow
 from streams.index.member_rows import MemberRows
+from streams.index.methodology import Market
 from streams.index.panes import HOUR_MS, MINUTE_MS
-from streams.index.partials import Row, add_into, sum_rows
+from streams.index.partials import Layout, Row, add_into, sum_rows
 from streams.index.summed_labels import largest_labels
 
 
 class MergedLabels:
     """Reads and cuts the labels of ``merged``, the slots of a ledger."""
 
-    def __init__(self, merged: dict[SlotId, Merged], members: MemberRows, pane_ms: int) -> None:
+    def __init__(
+        self,
+        merged: dict[SlotId, Merged],
+        layout: Layout,
+        members: MemberRows,
+        pane_ms: int,
+        market_of: Callable[[int], Market | None],
+    ) -> None:
+        """``market_of``: the market by a version of the definitions; None: nobody knows it."""
         self._merged = merged
         self._members = members
+        self._layout = layout
         self._pane_ms = pane_ms
+        self._market_of = market_of
+        self._members_of: dict[int, MemberRows] = {}
+        """By version, of others by which slots were cut."""
+
+    @property
+    def _version(self) -> int:
+        return self._layout.market.definitions
 
     # -- cut -------------------------------------------------------------------------------------
 
@@ -38,12 +55,9 @@ class MergedLabels:
         hour = self._merged[HOUR, start_ms]
         kept = largest_labels(LIVE_BOOK, self._rows_of(self._minutes(start_ms), open_rows))
         hour.labels = HeldLabels(LIVE_BOOK)
-        hour.labels.cut(kept)
+        rows = self._rows_of(self._minutes(start_ms), ())
+        hour.labels.cut(kept, rows, self._members.cut, self._version)
         hour.labelled = self._bits_of_minutes(start_ms)
-        for minute in self._minutes(start_ms).values():
-            for row in minute.label_rows():
-                hour.labels.add(row)
-        hour.labels.encoded()
         hour.written = False
 
     def of_minutes(self, hour_ms: int) -> list[PackedRow]:
@@ -55,9 +69,30 @@ class MergedLabels:
         merged = self._merged[DAY_KIND, day]
         if merged.labels is not None:
             kept = largest_labels(DAY_BOOK, self._rows_of({0: merged}, open_rows))
-            merged.labels.cut(kept)
-            merged.labels.encoded()
+            rows = merged.label_rows()
+            merged.labels.cut(kept, rows, self._members.cut, self._version)
             merged.written = False
+
+    def as_held(self, merged: Merged, row: PackedRow) -> PackedRow:
+        """Return a row as a slot holds it: what the slot has cut is of the members of that time."""
+        version, labels = merged.cut_by, merged.labels
+        if version is None or labels is None:
+            return row
+        return labels.as_cut(row, self._by(version).cut)
+
+    def is_read_otherwise(self, merged: Merged) -> bool:
+        """Whether a row may count as other members in a slot than alone: other definitions cut that."""
+        return merged.cut_by not in (None, self._version)
+
+    def _by(self, version: int) -> MemberRows:
+        """Return what reads labels by a version; by that of now if nobody knows it any more."""
+        found = self._members_of.get(version)
+        if found is None:
+            market = None if version == self._version else self._market_of(version)
+            if market is None:
+                return self._members
+            found = self._members_of[version] = MemberRows(Layout(market))
+        return found
 
     def _minutes(self, hour_ms: int) -> dict[int, Merged]:
         """Merged minutes of an hour, by their place in it."""

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from streams.flow import market as market_module
+from streams.flow.merged import decode_merged
 from streams.flow.redefined_slots import RedefinedSlots
 from streams.index import summed_labels
 from streams.index.definitions import Definitions, MemberDefinition, definitions_of, market_with
@@ -18,7 +19,7 @@ M = MemberDefinition
 
 @pytest.fixture(autouse=True)
 def _whole(monkeypatch):
-    """What was cut from an hour a day ago is `other` by any later definitions."""
+    """A label that was said once is kept, also in an hour a day ago."""
     monkeypatch.setattr(summed_labels, "LABEL_EVENTS_MIN", 0)
 
 
@@ -295,3 +296,54 @@ def test_who_bought_is_no_matter_of_definitions():
     (publication,) = flow.history[first:]
     again = [value for value in publication.days if value.index.startswith("shoppers")]
     assert again == []
+
+
+def test_what_was_too_small_to_be_kept_stays_with_its_member_and_follows_it(monkeypatch):
+    """No label of this market is said five times in an hour: its hours keep none after a day."""
+    monkeypatch.setattr(summed_labels, "LABEL_EVENTS_MIN", 5)
+    flow = running(4)
+    pass_time(flow)
+    hour = (START_MS - 1_000) // HOUR_MS * HOUR_MS
+    orders = {}
+    for version, members in enumerate(
+        (
+            {"gnomes": M(labels=("garden gnomes",))},
+            {"letters": M(formerly=("books",))},
+            {"letters": M()},
+            {"books": M(), "computing": M(parent="books")},
+        ),
+        1,
+    ):
+        own = definitions_of(PK)
+        kept = {name: each for name, each in own.category.items() if name != "books"}
+        if "gnomes" in members:
+            kept = own.category
+        define(flow, msgspec.structs.replace(own, category=kept | members), version)
+        first = len(flow.history)
+        flow.compiles[0].follow()
+        flow.step(0)
+        while flow.compiles[0].behind:
+            flow.step(0)
+        ledger = flow.compiles[0].markets["PK"].ledger
+        assert ledger.merged["h", hour].cut_by == 0
+        assert decode_merged(stored(flow, f"h|PK|{hour}|")).definitions == version
+        block, row = ledger.layout.category, ledger.hour_sum(hour)
+        found = {name: row[block.at(name)] for name in block.members}
+        orders[version] = {name: count for name, count in found.items() if count}
+        if version == 1:
+            closed = [each for of in flow.history[first:] for each in of.closings]
+            hours = {each.start_ms for each in closed if each.kind == "hour"}
+            assert hours == {hour + 3 * DAY_MS}, "that of the day before was cut, and is as it was"
+    assert orders == {
+        1: {"books": 1, "other": 1},
+        2: {"letters": 1, "other": 1},
+        3: {"other": 2},
+        4: {"books": 1, "other": 1},
+    }
+
+
+def stored(flow: Flow, beginning: str) -> bytes:
+    (found,) = [
+        value for key, value in flow.tables[0].items() if key.startswith(beginning.encode())
+    ]
+    return found
