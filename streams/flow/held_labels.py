@@ -50,16 +50,15 @@ class HeldLabels:
         self._sum: LabelSum | None = None
         self.cut_by = cut_by
 
-    def add(self, row: PackedRow) -> None:
-        """Add a row, or another sum; to one that is cut, a row that is (``as_cut``)."""
+    def add(self, row: bytes) -> None:
+        """Add an encoded row, or another sum; to one that is cut, a row that is (``as_cut``)."""
         if self._sum is None:
             if not self._encoded:
-                self._encoded = encode_row(row)  # most panes have one row a source partition
+                self._encoded = row  # most panes have one row a source partition
                 return
-            held = self.packed()
-            self._sum = LabelSum(self._book, held.labels)
-            self._sum.add(held)
-        self._sum.add(row)
+            self._sum = LabelSum(self._book)
+            self._sum.add(decode_row(self._encoded))
+        self._sum.add(decode_row(row))
 
     def packed(self) -> PackedRow:
         """Return the sum as a row is stored."""
@@ -84,11 +83,11 @@ class HeldLabels:
         self._encoded, self._sum = encode_row(total.packed()), None
         self.cut_by = version
 
-    def as_cut(self, row: PackedRow, cut_as: CountedAs) -> PackedRow:
-        """Return a row by the labels that this sum keeps. ``cut_as``: of the version ``cut_by``."""
+    def as_cut(self, row: bytes, cut_as: CountedAs) -> bytes:
+        """Return an encoded row by the labels that this sum keeps. ``cut_as``: of version ``cut_by``."""
         total = LabelSum(self._book)
-        total.add(row, cut_to(frozenset(self.packed().labels), cut_as))
-        return total.packed()
+        total.add(decode_row(row), cut_to(frozenset(self.packed().labels), cut_as))
+        return encode_row(total.packed())
 
 
 def encode_labels(

@@ -38,7 +38,7 @@ from streams.index.methodology import Market, Methodology
 from streams.index.panes import DAY_MS, HOUR_MS, MINUTE_MS, QUARTER_MS, LocalDays
 from streams.index.partials import BOUGHT, DAY_TOTALS, LIVE_TOTALS, Layout, Row, add_into, sum_rows
 from streams.index.shoppers import NOBODY
-from streams.index.summed_labels import decode_row, encode_row
+from streams.index.summed_labels import decode_row
 
 
 class OpenRow:
@@ -127,13 +127,13 @@ class Ledger:
         key: bytes,
         *,
         offset: int,
-        labels: PackedRow,
+        labels: bytes,
         news: bool = True,
     ) -> None:
         """Apply a row that level 1 sent; the larger ``through`` over all writers wins.
 
-        ``offset``: offset of its partials record. ``labels``: the row as level 1 sent it. ``news``:
-        no acknowledged publication contains this record, so the slot counts as changed.
+        ``offset``: offset of its partials record. ``labels``: the row as level 1 sent it.
+        ``news``: no acknowledged publication contains this record, so the slot counts as changed.
         """
         live = slot.book == LIVE
         if live:
@@ -144,14 +144,14 @@ class Ledger:
         rows = (self._open_panes if live else self._open_days).setdefault(slot.slot, {})
         known = rows.get(sp)
         if known is None:
-            rows[sp] = OpenRow(through, row, sketch, key, offset, encode_row(labels))
+            rows[sp] = OpenRow(through, row, sketch, key, offset, labels)
             self._by_sp.setdefault(sp, set()).add(slot)
         else:
             known.keys.add(key)
             if through <= known.through:
                 return
             known.through = through
-            known.labels = encode_row(labels)
+            known.labels = labels
             if known.row == row:
                 return  # the shoppers are the same too: each has an order in it
             known.row = row
@@ -312,10 +312,10 @@ class Ledger:
         """Return what an open row adds to its slot, by members."""
         if merged is None or not self._labels.is_read_otherwise(merged):
             return open_row.row
-        return read(self._labels_in(merged, open_row))
+        return read(decode_row(self._labels_in(merged, open_row)))
 
-    def _labels_in(self, merged: Merged, open_row: OpenRow) -> PackedRow:
-        return self._labels.as_held(merged, decode_row(open_row.labels))
+    def _labels_in(self, merged: Merged, open_row: OpenRow) -> bytes:
+        return self._labels.as_held(merged, open_row.labels)
 
     def _label_hour(self, start_ms: int) -> None:
         """Give an hour labels of its own before it takes a row that its minutes may no longer take."""
@@ -406,16 +406,16 @@ class Ledger:
     def _apply_again(
         self, slot: SlotKey, sp: SourcePartition, known: OpenRow, read: Callable[[PackedRow], Row]
     ) -> None:
-        labels, first, *others = decode_row(known.labels), *known.keys
+        first, *others = known.keys
         self.apply_row(
             slot,
             sp,
             known.through,
-            read(labels),
+            read(decode_row(known.labels)),
             known.sketch,
             first,
             offset=known.offset,
-            labels=labels,
+            labels=known.labels,
             news=False,
         )
         rows = (self._open_panes if slot.book == LIVE else self._open_days).get(slot.slot, {})

@@ -136,11 +136,11 @@ class Merged:
         self.written = False
 
     def fold_labels(
-        self, sp: str, bit: int, labels: PackedRow, pane_start_ms: int | None = None
+        self, sp: str, bit: int, labels: bytes, pane_start_ms: int | None = None
     ) -> None:
         """Add the labels of a row that is folded; in an hour the caller has checked ``lacks_labels``.
 
-        In a slot that is cut they are as its labels have them (``HeldLabels.as_cut``).
+        ``labels``: the encoded row; in a slot that is cut as its labels have it (``HeldLabels.as_cut``).
         """
         held = self.labels
         if held is None:
@@ -161,7 +161,7 @@ class Merged:
         self.panes.clear()
         if self.labels is not None:
             for of_pane in self.pane_labels.values():
-                self.labels.add(of_pane.packed())
+                self.labels.add(of_pane.encoded())
             self.labels.encoded()
         self.pane_labels.clear()
 

@@ -73,8 +73,8 @@ class MergedLabels:
             merged.labels.cut(kept, rows, self._members.cut, self._version)
             merged.written = False
 
-    def as_held(self, merged: Merged, row: PackedRow) -> PackedRow:
-        """Return a row as a slot holds it: what the slot has cut is of the members of that time."""
+    def as_held(self, merged: Merged, row: bytes) -> bytes:
+        """Return an encoded row as a slot holds it: what that has cut is of the members of then."""
         version, labels = merged.cut_by, merged.labels
         if version is None or labels is None:
             return row

@@ -16,6 +16,7 @@ from streams.index.label_rows import (
     CANCELLED,
     DAY_BOOK,
     LIVE_BOOK,
+    TAG_BITS,
     Book,
     PackedRow,
     column_and_tag,
@@ -254,15 +255,22 @@ def unite(
     row: Row, orders: int, ledgers: Ledgers, items: Iterable[int], columns: dict[int, int]
 ) -> None:
     """Take from members what their labels count of the same orders more than once."""
+    placed = ledgers.placed
+    if placed is not None:
+        once: set[int] = set()
+        for each in items:
+            at = columns[each >> TAG_BITS]
+            if at in once:
+                row[at + placed] -= orders
+            else:
+                once.add(at)
+        return
     tags: dict[int, list[int]] = {}
     for each in items:
         column, tag = column_and_tag(each)
         tags.setdefault(columns[column], []).append(tag)
     for at, found in tags.items():
         if len(found) == 1:
-            continue
-        if ledgers.placed is not None:
-            row[at + ledgers.placed] -= orders * (len(found) - 1)
             continue
         cancels = found.count(CANCELLED)
         refunds = len(found) - cancels

@@ -77,7 +77,7 @@ class LabelSum:
         """Add a row, or another sum. LookupError or ValueError for what its book cannot have written."""
         widths = self.book.widths
         end = self.book.totals
-        ends, shifts = [end], [0]
+        moved = [*range(end)]
         columns: dict[int, int] = {}
         for stored in row.labels:
             name = stored if counted_as is None else counted_as(stored)
@@ -85,17 +85,13 @@ class LabelSum:
             if at is None:
                 at = self._append(name)
             columns[end] = at
-            shifts.append(at - end)
-            end += widths[int(stored[0])]
-            ends.append(end)
+            width = widths[int(stored[0])]
+            moved += range(at, at + width)
+            end += width
         numbers = self._numbers
-        place = 0
         pairs = iter(row.numbers)
-        for each, value in zip(pairs, pairs, strict=True):
-            column = int(each)
-            while column >= ends[place]:
-                place += 1
-            numbers[column + shifts[place]] += int(value)
+        for column, value in zip(pairs, pairs, strict=True):
+            numbers[moved[column]] += int(value)  # type: ignore[index]
         sets = self._sets
         for orders, part, *items in row.sets:
             if counted_as is not None:

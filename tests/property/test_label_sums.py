@@ -22,7 +22,7 @@ from streams.index.label_text import ABSENT, MORE
 from streams.index.member_rows import MemberRows
 from streams.index.methodology import OTHER, Market
 from streams.index.partials import LIVE_TOTALS, Layout, Row, sum_rows
-from streams.index.summed_labels import LabelSum, largest_labels
+from streams.index.summed_labels import LabelSum, encode_row, largest_labels
 from tests.property.test_label_rows import (
     DEFINITIONS,
     PK,
@@ -61,7 +61,7 @@ def added(book: str, rows: list[PackedRow], picks: random.Random) -> PackedRow:
         first, size = picks.randrange(len(rows) - 1), picks.choice((2, 2, 3, 9))
         held = HeldLabels(BOOKS[book])
         for row in rows[first : first + size]:
-            held.add(row)
+            held.add(encode_row(row))
             if picks.random() < 0.3:
                 again, _, _ = decode_labels(encode_labels(held, {}, None), BOOKS[book])
                 held = again
@@ -158,7 +158,7 @@ def test_a_cut_sum_counts_its_labels_and_the_rest_is_of_the_members_of_then(seed
         held, _, _ = decode_labels(encode_labels(held, {}, None), BOOKS[book])
         assert held.cut_by == 7
         for row in rows[before:]:
-            held.add(held.as_cut(row, cut_as))
+            held.add(held.as_cut(encode_row(row), cut_as))
         found = held.packed()
         counts, labels = said(book, found)
         assert counts == said(book, straight(book, rows, cutting(was, kept)))[0]

@@ -9,12 +9,13 @@ from streams.flow.merged import DAY_KIND, HOUR, HOURS_KEPT_MS, MINUTE, QUARTER
 from streams.flow.state import DAY, LIVE, SlotKey
 from streams.index.label_rows import PackedRow
 from streams.index.panes import HOUR_MS, MINUTE_MS, QUARTER_MS
+from streams.index.summed_labels import encode_row
 from tests.support.events import T0
 from tests.support.flow_harness import METHODOLOGY
 
 SP = SourcePartition("orders", 0)
 PK = METHODOLOGY.markets["PK"]
-NO_LABELS = PackedRow([])
+NO_LABELS = encode_row(PackedRow([]))
 
 
 def folded(pane_ms: int) -> tuple[Ledger, list[int]]:
@@ -80,7 +81,7 @@ def test_label_rows_of_open_days_are_kept():
     row = [1] * ledger.layout.day_width
 
     def apply(day, through, number, sp=SP):
-        labels, key = PackedRow([0, number]), f"{day}|{sp}".encode()
+        labels, key = encode_row(PackedRow([0, number])), f"{day}|{sp}".encode()
         ledger.apply_row(
             SlotKey("PK", DAY, day), sp, through, row, b"", key, offset=0, labels=labels
         )

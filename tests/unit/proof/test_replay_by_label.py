@@ -20,6 +20,7 @@ from streams.index.member_lists import members_of
 from streams.index.member_rows import MemberRows
 from streams.index.methodology import Methodology
 from streams.index.panes import HOUR_MS, MINUTE_MS, rfc3339
+from streams.index.summed_labels import encode_row
 from streams.index.values import Fence, Snapshot
 from streams.proof.audit.checkpoints import CheckpointLog
 from streams.proof.audit.cuts import Cut, PartialsLog
@@ -375,7 +376,7 @@ def test_a_merged_slot_that_is_wrong_by_one_label_is_found():
             row.labels[row.labels.index("0shoes")] = "0sandals"
             at = next(start for start, each in panes.items() if each is held)
             panes[at] = HeldLabels(LIVE_BOOK)
-            panes[at].add(row)
+            panes[at].add(encode_row(row))
             record.labels = encode_labels(rest, panes, labelled)
             table[key] = encode_merged(record)
             names.add(key.split(b"|")[2].decode())
