@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
@@ -73,13 +73,17 @@ class HeldLabels:
             self._sum = None
         return self._encoded or encode_row(PackedRow([]))
 
-    def cut(
+    def cutting(
         self, kept: list[str], rows: Iterable[PackedRow], cut_as: CountedAs, version: int
-    ) -> None:
-        """Hold the sum of these rows instead, cut. ``version``: of the definitions of ``cut_as``."""
+    ) -> Iterator[int]:
+        """Hold the sum of these rows instead, cut; yield after each row how many labels it has.
+
+        ``version``: of the definitions of ``cut_as``.
+        """
         total, counted_as = LabelSum(self._book, kept), cut_to(frozenset(kept), cut_as)
         for row in rows:
             total.add(row, counted_as)
+            yield len(row.labels)
         self._encoded, self._sum = encode_row(total.packed()), None
         self.cut_by = version
 

@@ -7,6 +7,7 @@ stay valid.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 
 from streams.flow.changed_slots import ChangedSlots
@@ -39,6 +40,10 @@ from streams.index.panes import DAY_MS, HOUR_MS, MINUTE_MS, QUARTER_MS, LocalDay
 from streams.index.partials import BOUGHT, DAY_TOTALS, LIVE_TOTALS, Layout, Row, add_into, sum_rows
 from streams.index.shoppers import NOBODY
 from streams.index.summed_labels import decode_row
+
+CUT_IN_A_STEP = 5_000
+"""Labels of old hours that a step reads to cut them. A minute is read at once: one of 10,000 new labels
+takes 10 ms to be counted, and 100 ms to be added."""
 
 
 class OpenRow:
@@ -86,6 +91,8 @@ class Ledger:
         self.rows_before: dict[SlotId, tuple[int, list[int | str]]] = {}
         """Of hours and days that were read anew: their former definitions and row, until it is said what
         that changed (``redefined_slots``)."""
+        self._cutting: dict[int, Iterator[int]] = {}
+        """Start of an hour whose labels are being cut -> what goes on with it."""
         self._to_write: list[SlotId] = []
         """Slots that were read anew, and whose records are still by other definitions."""
         self._open_panes: dict[int, dict[SourcePartition, OpenRow]] = {}
@@ -322,14 +329,29 @@ class Ledger:
         if not self._is_kept(HOUR, start_ms) or not self._needs_labels(start_ms):
             return
         if self._slot((HOUR, start_ms)).labels is None:
-            self._cut_hour(start_ms)
+            self._begin_cutting(start_ms)
+            deque(self._cutting.pop(start_ms), maxlen=0)
 
     def _needs_labels(self, hour_ms: int) -> bool:
         return hour_ms < self.horizon_ms - HOURS_LABELLED_MS
 
-    def _cut_hour(self, start_ms: int) -> None:
-        open_rows = self.open_rows((HOUR, start_ms), HOUR_MS)
-        self._labels.cut_hour(start_ms, [decode_row(row.labels) for row in open_rows])
+    def _begin_cutting(self, hour_ms: int) -> None:
+        def open_rows() -> Iterator[PackedRow]:
+            found = self.open_rows((HOUR, hour_ms), HOUR_MS)
+            return (decode_row(row.labels) for row in found)
+
+        if hour_ms not in self._cutting:
+            self._cutting[hour_ms] = self._labels.cutting_hour(hour_ms, open_rows)
+
+    def _go_on_cutting(self) -> None:
+        """Cut labels of hours for a few hundredths of a second: there is an hour of time."""
+        left = CUT_IN_A_STEP
+        for hour_ms in sorted(self._cutting):
+            for count in self._cutting[hour_ms]:
+                left -= count
+                if left <= 0:
+                    return
+            del self._cutting[hour_ms]
 
     def _cut_day(self, day: int) -> None:
         open_rows = self._open_days.get(day, {}).values()
@@ -581,6 +603,7 @@ class Ledger:
     def expire(self, horizon_ms: int) -> Iterator[SlotId]:
         """Drop what lies before the retention of each kind; yields the slots dropped."""
         if horizon_ms <= self.horizon_ms:
+            self._go_on_cutting()
             return
         self.horizon_ms = horizon_ms
         self.first_day = self.local_days.day_of(horizon_ms) - DAYS_KEPT
@@ -622,9 +645,14 @@ class Ledger:
             if start < limits[kind]:
                 continue
             if kind == HOUR and merged.labels is None and self._needs_labels(start):
-                self._cut_hour(start)
+                self._begin_cutting(start)
+                if start < limits[MINUTE]:
+                    self._label_hour(start)
             elif kind == DAY_KIND and merged.cut_by is None and self._is_complete(start):
                 self._cut_day(start)
+        for start in [start for start in self._cutting if start < limits[HOUR]]:
+            del self._cutting[start]
+        self._go_on_cutting()
 
     def _is_complete(self, day: int) -> bool:
         """Whether all partitions that are read have closed a local day some time ago."""

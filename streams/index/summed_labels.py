@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Container, Iterable
-from itertools import accumulate, groupby
+from itertools import groupby
 
 import msgspec
 
@@ -137,26 +137,38 @@ def cut_to(kept: Container[str], cut_as: CountedAs) -> CountedAs:
     return lambda stored: stored if stored in kept else cut_as(stored)
 
 
-def largest_labels(book: Book, rows: Iterable[PackedRow]) -> list[str]:
-    """Return the labels that a cut sum of these rows keeps, as rows store them.
+class LargestLabels:
+    """Finds the labels that a cut sum of some rows keeps."""
 
-    ``MORE`` and ``ABSENT`` are kept always: they name nobody.
-    """
-    counts: dict[str, int] = {}
-    events = _EVENTS[book.parts]
-    for row in rows:
+    def __init__(self, book: Book) -> None:
+        self._book = book
+        self._counts: dict[str, int] = {}
+
+    def add(self, row: PackedRow) -> None:
+        """Count the events of a row's labels."""
+        counts, widths, events = self._counts, self._book.widths, _EVENTS[self._book.parts]
         numbers = dict(zip(row.numbers[::2], row.numbers[1::2], strict=True))
-        ends = accumulate((book.widths[int(text[0])] for text in row.labels), initial=book.totals)
-        for stored, at in zip(row.labels, ends, strict=False):
-            found = sum(int(numbers.get(at + each, 0)) for each in events[int(stored[0])])
+        at = self._book.totals
+        for stored in row.labels:
+            dimension = int(stored[0])
+            found = 0
+            for each in events[dimension]:
+                found += int(numbers.get(at + each, 0))
             counts[stored] = counts.get(stored, 0) + found
-    kept = [stored for stored in counts if stored[1:] in (ABSENT, MORE)]
-    for dimension in range(len(book.widths)):
-        of_dimension = [
+            at += widths[dimension]
+
+    def kept(self) -> list[str]:
+        """Return the labels, as rows store them.
+
+        ``MORE`` and ``ABSENT`` are kept always: they name nobody.
+        """
+        kept = [stored for stored in self._counts if stored[1:] in (ABSENT, MORE)]
+        large = [
             (-count, stored)
-            for stored, count in counts.items()
-            if count >= LABEL_EVENTS_MIN and stored[0] == str(dimension)
-            if stored[1:] not in (ABSENT, MORE)
+            for stored, count in self._counts.items()
+            if count >= LABEL_EVENTS_MIN and stored[1:] not in (ABSENT, MORE)
         ]
-        kept += [stored for _, stored in heapq.nsmallest(LABELS_MAX, of_dimension)]
-    return kept
+        for dimension in range(len(self._book.widths)):
+            own = [each for each in large if each[1][0] == str(dimension)]
+            kept += [stored for _, stored in heapq.nsmallest(LABELS_MAX, own)]
+        return kept

@@ -22,7 +22,7 @@ from streams.index.label_text import ABSENT, MORE
 from streams.index.member_rows import MemberRows
 from streams.index.methodology import OTHER, Market
 from streams.index.partials import LIVE_TOTALS, Layout, Row, sum_rows
-from streams.index.summed_labels import LabelSum, encode_row, largest_labels
+from streams.index.summed_labels import LabelSum, LargestLabels, encode_row
 from tests.property.test_label_rows import (
     DEFINITIONS,
     PK,
@@ -154,7 +154,7 @@ def test_a_cut_sum_counts_its_labels_and_the_rest_is_of_the_members_of_then(seed
         was = defined(picks)
         cut_as = MemberRows(Layout(was)).cut
         held = HeldLabels(BOOKS[book])
-        held.cut(kept, rows[:before], cut_as, 7)
+        list(held.cutting(kept, rows[:before], cut_as, 7))
         held, _, _ = decode_labels(encode_labels(held, {}, None), BOOKS[book])
         assert held.cut_by == 7
         for row in rows[before:]:
@@ -244,7 +244,10 @@ def test_which_labels_are_the_largest_follows_from_the_sum(seed):
             patch.object(summed_labels, "LABEL_EVENTS_MIN", least),
             patch.object(summed_labels, "LABELS_MAX", most),
         ):
-            kept = largest_labels(BOOKS[book], picks.sample(rows, len(rows)))
+            largest = LargestLabels(BOOKS[book])
+            for row in picks.sample(rows, len(rows)):
+                largest.add(row)
+            kept = largest.kept()
         names = ("category", "payment_method", "region", "channel")
         assert {(names[int(text[0])], text[1:]) for text in kept} == expected
         assert len(set(kept)) == len(kept)

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.flow import compile as compile_module
+from streams.flow import ledger as ledger_module
 from streams.flow.chunk import Chunk, SourcePartition
 from streams.flow.compile import PartitionCompile
 from streams.flow.history_book import HistoryBook
@@ -231,6 +232,7 @@ def test_what_was_kept_is_read_by_the_last_definitions_as_if_they_had_been_the_f
     picks = random.Random(seed)
     with (
         patch.object(compile_module, "IN_RECORD_BYTES_MAX", picks.choice((10, 300, 10**6))),
+        patch.object(ledger_module, "CUT_IN_A_STEP", picks.choice((1, 20, 10**6))),
         patch.object(compile_module, "PART_BYTES", picks.choice((50, 1_000))),
         patch.object(summed_labels, "LABEL_EVENTS_MIN", picks.choice((0, 2, 5))),
         patch.object(summed_labels, "LABELS_MAX", picks.choice((1, 3, 1_000))),
@@ -269,6 +271,7 @@ def test_what_was_cut_is_of_the_members_of_then_whoever_sends_and_defines_later(
     with (
         patch.object(summed_labels, "LABEL_EVENTS_MIN", picks.choice((0, 2, 5))),
         patch.object(summed_labels, "LABELS_MAX", picks.choice((1, 1, 3))),
+        patch.object(ledger_module, "CUT_IN_A_STEP", picks.choice((1, 20, 10**6))),
     ):
         world = World(picks, 2 * HOUR_MS)
         compiled = world.owner()
