@@ -91,7 +91,7 @@ class LabelSum:
         numbers = self._numbers
         pairs = iter(row.numbers)
         for column, value in zip(pairs, pairs, strict=True):
-            numbers[moved[column]] += int(value)  # type: ignore[index]
+            numbers[moved[column]] += int(value)  # type: ignore[index]  # a column is never a text
         sets = self._sets
         for orders, part, *items in row.sets:
             if counted_as is not None:
