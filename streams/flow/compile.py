@@ -55,13 +55,14 @@ from streams.flow.wire import (
     MarkRecord,
     PartialKey,
     believed,
+    decode_encoded_partial,
     decode_mark,
-    decode_partial,
     parsed_key,
     partition_of,
 )
 from streams.index.formats import RAISE_EDITION, OlderFormatError
 from streams.index.methodology import Market, Methodology
+from streams.index.summed_labels import decode_row
 
 FENCE_KIND = "f"
 VINTAGE_KIND = "e"
@@ -500,7 +501,7 @@ class PartitionCompile:
             return
         market = self.markets.get(parsed.slot.market)
         try:
-            record = decode_partial(value)
+            record = decode_encoded_partial(value)
         except OlderFormatError:
             # Of an edition before: level 1 starts from no state of an older version.
             self._foreign_records += 1
@@ -509,7 +510,8 @@ class PartitionCompile:
             self._foreign_records += 1
             return
         members = market.ledger.members
-        row = (members.live if parsed.slot.book == LIVE else members.day)(record.row)
+        labels = bytes(record.row)
+        row = (members.live if parsed.slot.book == LIVE else members.day)(decode_row(labels))
         offset = chunk.offset_at(position)
         market.ledger.apply_row(
             parsed.slot,
@@ -521,7 +523,7 @@ class PartitionCompile:
             offset=offset,
             news=offset > market.progress.floor_applied
             and not (self.anew and market.shows_open_row(parsed.slot)),
-            labels=record.row,
+            labels=labels,
         )
         mark = self.marks.get(parsed.sp)
         if mark is not None and mark.through >= record.through:

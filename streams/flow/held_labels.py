@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
 from streams.index.formats import msgpack_reader, numbered_decoder, numbered_encoder
 from streams.index.label_rows import Book, PackedRow
-from streams.index.summed_labels import LabelSum, decode_row, encode_row
+from streams.index.summed_labels import CountedAs, LabelSum, cut_to, decode_row, encode_row
 
 IN_RECORD_BYTES_MAX = 256 * 1024
 """Labels of a slot that its own record holds. A row of 4,000 members takes up to half a megabyte."""
@@ -20,7 +20,8 @@ class LabelsRecord(msgspec.Struct, array_like=True):
 
     rest: msgspec.Raw
     panes: dict[int, msgspec.Raw]
-    is_cut: bool
+    cut_by: int | None
+    """Version of the definitions that say of whom the labels were that were cut. None: none were."""
     labelled: dict[str, bytes] | None
     """Bits of the rows whose labels are in it. None: of all rows of the slot."""
 
@@ -41,24 +42,23 @@ decode_labels_part = numbered_decoder(LabelsPart, "labels of a merged slot")
 class HeldLabels:
     """A label sum that is kept encoded, but from the first row that is added to the next record."""
 
-    __slots__ = ("_book", "_encoded", "_sum", "is_cut")
+    __slots__ = ("_book", "_encoded", "_sum", "cut_by")
 
-    def __init__(self, book: Book, encoded: bytes = b"", *, is_cut: bool = False) -> None:
+    def __init__(self, book: Book, encoded: bytes = b"", cut_by: int | None = None) -> None:
         self._book = book
         self._encoded = encoded
         self._sum: LabelSum | None = None
-        self.is_cut = is_cut
+        self.cut_by = cut_by
 
-    def add(self, row: PackedRow) -> None:
-        """Add a row, or another sum."""
+    def add(self, row: bytes) -> None:
+        """Add an encoded row, or another sum; to one that is cut, a row that is (``as_cut``)."""
         if self._sum is None:
-            if not self._encoded and not self.is_cut:
-                self._encoded = encode_row(row)  # most panes have one row a source partition
+            if not self._encoded:
+                self._encoded = row  # most panes have one row a source partition
                 return
-            held = self.packed()
-            self._sum = LabelSum(self._book, held.labels if self.is_cut else None)
-            self._sum.add(held)
-        self._sum.add(row)
+            self._sum = LabelSum(self._book)
+            self._sum.add(decode_row(self._encoded))
+        self._sum.add(decode_row(row))
 
     def packed(self) -> PackedRow:
         """Return the sum as a row is stored."""
@@ -73,12 +73,25 @@ class HeldLabels:
             self._sum = None
         return self._encoded or encode_row(PackedRow([]))
 
-    def cut(self, kept: list[str]) -> None:
-        """Keep these labels; from now on all others are ``MORE``."""
-        held = self.packed()
-        self._sum = LabelSum(self._book, kept)
-        self._sum.add(held)
-        self.is_cut = True
+    def cutting(
+        self, kept: list[str], rows: Iterable[PackedRow], cut_as: CountedAs, version: int
+    ) -> Iterator[int]:
+        """Hold the sum of these rows instead, cut; yield after each row how many labels it has.
+
+        ``version``: of the definitions of ``cut_as``.
+        """
+        total, counted_as = LabelSum(self._book, kept), cut_to(frozenset(kept), cut_as)
+        for row in rows:
+            total.add(row, counted_as)
+            yield len(row.labels)
+        self._encoded, self._sum = encode_row(total.packed()), None
+        self.cut_by = version
+
+    def as_cut(self, row: bytes, cut_as: CountedAs) -> bytes:
+        """Return an encoded row by the labels that this sum keeps. ``cut_as``: of version ``cut_by``."""
+        total = LabelSum(self._book)
+        total.add(decode_row(row), cut_to(frozenset(self.packed().labels), cut_as))
+        return encode_row(total.packed())
 
 
 def encode_labels(
@@ -87,7 +100,7 @@ def encode_labels(
     """Return the labels of a slot as they are stored."""
     raw = {start: msgspec.Raw(of_pane.encoded()) for start, of_pane in panes.items()}
     own = None if labelled is None else dict(labelled)
-    return _encode(LabelsRecord(msgspec.Raw(labels.encoded()), raw, labels.is_cut, own))
+    return _encode(LabelsRecord(msgspec.Raw(labels.encoded()), raw, labels.cut_by, own))
 
 
 def decode_labels(
@@ -96,4 +109,4 @@ def decode_labels(
     """Return the labels of a slot, those of its panes, and the bits of the rows that are in them."""
     record = _decode(encoded)
     panes = {start: HeldLabels(book, bytes(raw)) for start, raw in record.panes.items()}
-    return HeldLabels(book, bytes(record.rest), is_cut=record.is_cut), panes, record.labelled
+    return HeldLabels(book, bytes(record.rest), record.cut_by), panes, record.labelled

@@ -7,6 +7,7 @@ stay valid.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 
@@ -39,7 +40,11 @@ from streams.index.methodology import Market, Methodology
 from streams.index.panes import DAY_MS, HOUR_MS, MINUTE_MS, QUARTER_MS, LocalDays
 from streams.index.partials import BOUGHT, DAY_TOTALS, LIVE_TOTALS, Layout, Row, add_into, sum_rows
 from streams.index.shoppers import NOBODY
-from streams.index.summed_labels import decode_row, encode_row
+from streams.index.summed_labels import decode_row
+
+CUT_IN_A_STEP = 5_000
+"""Labels of old hours that a step reads to cut them. A minute is read at once: one of 10,000 new labels
+takes 10 ms to be counted, and 100 ms to be added."""
 
 
 class OpenRow:
@@ -63,9 +68,14 @@ class OpenRow:
 class Ledger:
     """All rows of one market."""
 
-    def __init__(self, market: Market, methodology: Methodology) -> None:
+    def __init__(
+        self,
+        market: Market,
+        methodology: Methodology,
+        market_of: Callable[[int], Market | None] = lambda _: None,
+    ) -> None:
+        """``market_of``: the market by a version of the definitions; None: nobody knows it."""
         self._code = market.code
-        self.definitions = market.definitions
         self.layout = Layout(market)
         self.members = MemberRows(self.layout)
         self.local_days = LocalDays(market.time_zone)
@@ -74,7 +84,9 @@ class Ledger:
         self._day_grace_ms = methodology.day_grace_ms
         self.quarters_kept_ms = QUARTERS_KEPT_MS + methodology.grace_ms
         self.merged: dict[SlotId, Merged] = {}
-        self._labels = MergedLabels(self.merged, self.members, self._pane_ms)
+        self._labels = MergedLabels(
+            self.merged, self.layout, self.members, self._pane_ms, market_of
+        )
         self._of_others: set[SlotId] = set()
         """Restored slots whose rows were made by other definitions: ``project_anew``."""
         self._read_anew: set[SlotId] = set()
@@ -84,6 +96,8 @@ class Ledger:
         self.rows_before: dict[SlotId, tuple[int, list[int | str]]] = {}
         """Of hours and days that were read anew: their former definitions and row, until it is said what
         that changed (``redefined_slots``)."""
+        self._cutting: dict[int, Iterator[int]] = {}
+        """Start of an hour whose labels are being cut -> what goes on with it."""
         self._to_write: list[SlotId] = []
         """Slots that were read anew, and whose records are still by other definitions."""
         self._open_panes: dict[int, dict[SourcePartition, OpenRow]] = {}
@@ -108,6 +122,11 @@ class Ledger:
         self._changed_panes: set[int] = set()
         self._changed_days: set[int] = set()
 
+    @property
+    def definitions(self) -> int:
+        """Version of the definitions by which rows are read."""
+        return self.layout.market.definitions
+
     # -- rows arrive -----------------------------------------------------------------------------
 
     def apply_row(
@@ -120,13 +139,13 @@ class Ledger:
         key: bytes,
         *,
         offset: int,
-        labels: PackedRow,
+        labels: bytes,
         news: bool = True,
     ) -> None:
         """Apply a row that level 1 sent; the larger ``through`` over all writers wins.
 
-        ``offset``: offset of its partials record. ``labels``: the row as level 1 sent it. ``news``:
-        no acknowledged publication contains this record, so the slot counts as changed.
+        ``offset``: offset of its partials record. ``labels``: the row as level 1 sent it.
+        ``news``: no acknowledged publication contains this record, so the slot counts as changed.
         """
         live = slot.book == LIVE
         if live:
@@ -137,14 +156,14 @@ class Ledger:
         rows = (self._open_panes if live else self._open_days).setdefault(slot.slot, {})
         known = rows.get(sp)
         if known is None:
-            rows[sp] = OpenRow(through, row, sketch, key, offset, encode_row(labels))
+            rows[sp] = OpenRow(through, row, sketch, key, offset, labels)
             self._by_sp.setdefault(sp, set()).add(slot)
         else:
             known.keys.add(key)
             if through <= known.through:
                 return
             known.through = through
-            known.labels = encode_row(labels)
+            known.labels = labels
             if known.row == row:
                 return  # the shoppers are the same too: each has an order in it
             known.row = row
@@ -268,8 +287,9 @@ class Ledger:
                 if not rows:
                     del self._open_days[slot.slot]
                 day = self._slot((DAY_KIND, slot.slot))
-                day.fold(str(sp), 0, open_row.row, None, offset=open_row.offset)
-                day.fold_labels(str(sp), 0, decode_row(open_row.labels))
+                row = self._row_in(day, open_row, self.members.day)
+                day.fold(str(sp), 0, row, None, offset=open_row.offset)
+                day.fold_labels(str(sp), 0, self._labels_in(day, open_row))
 
     def _is_closed(self, slot: SlotKey, watermark_ms: int) -> bool:
         if slot.book == LIVE:
@@ -287,30 +307,56 @@ class Ledger:
             # A takeover replays a row that reached the minute's record but not the hour's.
             if merged.contains(sp, bit):
                 if merged.lacks_labels(sp, bit):
-                    merged.fold_labels(sp, bit, decode_row(closed.labels))
+                    merged.fold_labels(sp, bit, self._labels_in(merged, closed))
                 continue
-            row, sketch = closed.row, closed.sketch
+            row, sketch = self._row_in(merged, closed, self.members.live), closed.sketch
             if kind == QUARTER:
                 row = row[BOUGHT]
             elif kind == HOUR or slot_start < self.horizon_ms - SHOPPERS_OF_MINUTES_KEPT_MS:
                 sketch = NOBODY
             merged.fold(sp, bit, row, pane_ms, sketch, offset=closed.offset)
             if kind == MINUTE or merged.lacks_labels(sp, bit):
-                merged.fold_labels(sp, bit, decode_row(closed.labels), pane_ms)
+                merged.fold_labels(sp, bit, self._labels_in(merged, closed), pane_ms)
+
+    def _row_in(
+        self, merged: Merged | None, open_row: OpenRow, read: Callable[[PackedRow], Row]
+    ) -> Row:
+        """Return what an open row adds to its slot, by members."""
+        if merged is None or not self._labels.is_read_otherwise(merged):
+            return open_row.row
+        return read(decode_row(self._labels_in(merged, open_row)))
+
+    def _labels_in(self, merged: Merged, open_row: OpenRow) -> bytes:
+        return self._labels.as_held(merged, open_row.labels)
 
     def _label_hour(self, start_ms: int) -> None:
         """Give an hour labels of its own before it takes a row that its minutes may no longer take."""
         if not self._is_kept(HOUR, start_ms) or not self._needs_labels(start_ms):
             return
         if self._slot((HOUR, start_ms)).labels is None:
-            self._cut_hour(start_ms)
+            self._begin_cutting(start_ms)
+            deque(self._cutting.pop(start_ms), maxlen=0)
 
     def _needs_labels(self, hour_ms: int) -> bool:
         return hour_ms < self.horizon_ms - HOURS_LABELLED_MS
 
-    def _cut_hour(self, start_ms: int) -> None:
-        open_rows = self.open_rows((HOUR, start_ms), HOUR_MS)
-        self._labels.cut_hour(start_ms, [decode_row(row.labels) for row in open_rows])
+    def _begin_cutting(self, hour_ms: int) -> None:
+        def open_rows() -> Iterator[PackedRow]:
+            found = self.open_rows((HOUR, hour_ms), HOUR_MS)
+            return (decode_row(row.labels) for row in found)
+
+        if hour_ms not in self._cutting:
+            self._cutting[hour_ms] = self._labels.cutting_hour(hour_ms, open_rows)
+
+    def _go_on_cutting(self) -> None:
+        """Cut labels of hours for a few hundredths of a second: there is an hour of time."""
+        left = CUT_IN_A_STEP
+        for hour_ms in sorted(self._cutting):
+            for count in self._cutting[hour_ms]:
+                left -= count
+                if left <= 0:
+                    return
+            del self._cutting[hour_ms]
 
     def _cut_day(self, day: int) -> None:
         open_rows = self._open_days.get(day, {}).values()
@@ -415,17 +461,17 @@ class Ledger:
     def _apply_again(
         self, slot: SlotKey, sp: SourcePartition, known: OpenRow, read: Callable[[PackedRow], Row]
     ) -> None:
-        labels, first, *others = decode_row(known.labels), *known.keys
+        first, *others = known.keys
         read_of, row = self._rows_ahead.get((slot, sp), (b"", []))
         self.apply_row(
             slot,
             sp,
             known.through,
-            row if read_of == known.labels else read(labels),
+            row if read_of == known.labels else read(decode_row(known.labels)),
             known.sketch,
             first,
             offset=known.offset,
-            labels=labels,
+            labels=known.labels,
             news=False,
         )
         rows = (self._open_panes if slot.book == LIVE else self._open_days).get(slot.slot, {})
@@ -498,7 +544,10 @@ class Ledger:
     def _total(self, slot_id: SlotId, length_ms: int) -> Row | None:
         merged = self.merged.get(slot_id)
         rows = [merged.row] if merged is not None else []
-        rows += [open_row.row for open_row in self.open_rows(slot_id, length_ms)]
+        rows += [
+            self._row_in(merged, open_row, self.members.live)
+            for open_row in self.open_rows(slot_id, length_ms)
+        ]
         return sum_rows(rows, self.layout.live_width) if rows else None
 
     def open_rows(self, slot_id: SlotId, length_ms: int) -> Iterator[OpenRow]:
@@ -545,7 +594,7 @@ class Ledger:
         rows = [merged.row] if merged is not None else []
         for sp, open_row in self._open_days.get(day, {}).items():
             if merged is None or not merged.contains(str(sp), 0):
-                rows.append(open_row.row)
+                rows.append(self._row_in(merged, open_row, self.members.day))
         return sum_rows(rows, self.layout.day_width) if rows else None
 
     def label_rows(self, slot_id: SlotId) -> list[PackedRow]:
@@ -593,6 +642,7 @@ class Ledger:
     def expire(self, horizon_ms: int) -> Iterator[SlotId]:
         """Drop what lies before the retention of each kind; yields the slots dropped."""
         if horizon_ms <= self.horizon_ms:
+            self._go_on_cutting()
             return
         self.horizon_ms = horizon_ms
         self.first_day = self.local_days.day_of(horizon_ms) - DAYS_KEPT
@@ -634,9 +684,14 @@ class Ledger:
             if start < limits[kind]:
                 continue
             if kind == HOUR and merged.labels is None and self._needs_labels(start):
-                self._cut_hour(start)
-            elif kind == DAY_KIND and not merged.is_cut and self._is_complete(start):
+                self._begin_cutting(start)
+                if start < limits[MINUTE]:
+                    self._label_hour(start)
+            elif kind == DAY_KIND and merged.cut_by is None and self._is_complete(start):
                 self._cut_day(start)
+        for start in [start for start in self._cutting if start < limits[HOUR]]:
+            del self._cutting[start]
+        self._go_on_cutting()
 
     def _is_complete(self, day: int) -> bool:
         """Whether all partitions that are read have closed a local day some time ago."""

@@ -71,7 +71,15 @@ class MarketCompile:
 
         ``definitions``: what the market has in their topic.
         """
-        self.ledger = Ledger(market, methodology)
+        declared, held = methodology.markets[market.code], definitions
+
+        def market_of(version: int) -> Market | None:
+            if version == declared.definitions:
+                return declared
+            document = None if held is None else held.documents.get(version)
+            return None if document is None else market_with(declared, document, version)
+
+        self.ledger = Ledger(market, methodology, market_of)
         self.progress = MarketProgress(market, methodology, sps, self.ledger)
         self._history = MarketHistory() if history is None else history
         self.expectation = MarketExpectation(market, self.ledger, self._history)
@@ -97,14 +105,6 @@ class MarketCompile:
         self.closings = MarketClosings(
             self.progress, self.ledger, self.windows, self.days, self.shoppers
         )
-        declared, held = methodology.markets[market.code], definitions
-
-        def market_of(version: int) -> Market | None:
-            if version == declared.definitions:
-                return declared
-            document = None if held is None else held.documents.get(version)
-            return None if document is None else market_with(declared, document, version)
-
         self.redefined = RedefinedSlots(self.ledger, market_of)
         self.members = MarketMembers(market, market_of, held)
         self.revised_after_final = 0

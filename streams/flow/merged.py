@@ -104,9 +104,9 @@ class Merged:
         return bool(self.folded.get(sp, 0) >> bit & 1)
 
     @property
-    def is_cut(self) -> bool:
-        """Whether labels that the slot has not yet are ``MORE``."""
-        return self.labels is not None and self.labels.is_cut
+    def cut_by(self) -> int | None:
+        """Version of the definitions by which the labels of the slot are cut; None: they are not."""
+        return None if self.labels is None else self.labels.cut_by
 
     def lacks_labels(self, sp: str, bit: int) -> bool:
         """Whether this hour has labels of its own, and not those of the slot number ``bit``."""
@@ -139,9 +139,12 @@ class Merged:
         self.written = False
 
     def fold_labels(
-        self, sp: str, bit: int, labels: PackedRow, pane_start_ms: int | None = None
+        self, sp: str, bit: int, labels: bytes, pane_start_ms: int | None = None
     ) -> None:
-        """Add the labels of a row that is folded; in an hour the caller has checked ``lacks_labels``."""
+        """Add the labels of a row that is folded; in an hour the caller has checked ``lacks_labels``.
+
+        ``labels``: the encoded row; in a slot that is cut as its labels have it (``HeldLabels.as_cut``).
+        """
         held = self.labels
         if held is None:
             return
@@ -161,7 +164,7 @@ class Merged:
         self.panes.clear()
         if self.labels is not None:
             for of_pane in self.pane_labels.values():
-                self.labels.add(of_pane.packed())
+                self.labels.add(of_pane.encoded())
             self.labels.encoded()
         self.pane_labels.clear()
 

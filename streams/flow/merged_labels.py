@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 
 from streams.flow.held_labels import HeldLabels
 from streams.flow.merged import (
@@ -15,49 +16,98 @@ from streams.flow.merged import (
 from streams.index import partials as col
 from streams.index.label_rows import DAY_BOOK, LIVE_BOOK, PackedRow
 from streams.index.member_rows import MemberRows
+from streams.index.methodology import Market
 from streams.index.panes import HOUR_MS, MINUTE_MS
-from streams.index.partials import Row, add_into, sum_rows
-from streams.index.summed_labels import largest_labels
+from streams.index.partials import Layout, Row, add_into, sum_rows
+from streams.index.summed_labels import LargestLabels
 
 
 class MergedLabels:
     """Reads and cuts the labels of ``merged``, the slots of a ledger."""
 
-    def __init__(self, merged: dict[SlotId, Merged], members: MemberRows, pane_ms: int) -> None:
+    def __init__(
+        self,
+        merged: dict[SlotId, Merged],
+        layout: Layout,
+        members: MemberRows,
+        pane_ms: int,
+        market_of: Callable[[int], Market | None],
+    ) -> None:
+        """``market_of``: the market by a version of the definitions; None: nobody knows it."""
         self._merged = merged
         self._members = members
+        self._layout = layout
         self._pane_ms = pane_ms
+        self._market_of = market_of
+        self._members_of: dict[int, MemberRows] = {}
+        """By version, of others by which slots were cut."""
+
+    @property
+    def _version(self) -> int:
+        return self._layout.market.definitions
 
     # -- cut -------------------------------------------------------------------------------------
 
-    def cut_hour(self, start_ms: int, open_rows: Iterable[PackedRow]) -> None:
+    def cutting_hour(
+        self, start_ms: int, open_rows: Callable[[], Iterable[PackedRow]]
+    ) -> Iterator[int]:
         """Give an hour labels of its own: the sum of its minutes', cut to the largest.
 
-        ``open_rows``: rows of the hour that are not merged yet. They are counted to find the largest.
+        An hour of junk has 600,000 labels, so it yields after each row how many it has read. No
+        minute may change before the end. ``open_rows``: rows of the hour that are not merged yet. They
+        are counted to find the largest.
         """
+        minutes = self._minutes(start_ms)
+        largest = LargestLabels(LIVE_BOOK)
+        for row in self._rows_of(minutes):
+            largest.add(row)
+            yield len(row.labels)
+        for row in open_rows():
+            largest.add(row)
+        kept = largest.kept()
+        del largest
+        labels = HeldLabels(LIVE_BOOK)
+        rows = self._rows_of(minutes)
+        yield from labels.cutting(kept, rows, self._members.cut, self._version)
         hour = self._merged[HOUR, start_ms]
-        kept = largest_labels(LIVE_BOOK, self._rows_of(self._minutes(start_ms), open_rows))
-        hour.labels = HeldLabels(LIVE_BOOK)
-        hour.labels.cut(kept)
-        hour.labelled = self._bits_of_minutes(start_ms)
-        for minute in self._minutes(start_ms).values():
-            for row in minute.label_rows():
-                hour.labels.add(row)
-        hour.labels.encoded()
+        hour.labels, hour.labelled = labels, self._bits_of_minutes(start_ms)
         hour.written = False
 
     def of_minutes(self, hour_ms: int) -> list[PackedRow]:
         """Return label rows that add up to the minutes of an hour."""
-        return list(self._rows_of(self._minutes(hour_ms), ()))
+        return list(self._rows_of(self._minutes(hour_ms)))
 
     def cut_day(self, day: int, open_rows: Iterable[PackedRow]) -> None:
         """Cut the labels of a merged day to the largest."""
         merged = self._merged[DAY_KIND, day]
         if merged.labels is not None:
-            kept = largest_labels(DAY_BOOK, self._rows_of({0: merged}, open_rows))
-            merged.labels.cut(kept)
-            merged.labels.encoded()
+            rows, largest = merged.label_rows(), LargestLabels(DAY_BOOK)
+            for row in chain(rows, open_rows):
+                largest.add(row)
+            for _ in merged.labels.cutting(largest.kept(), rows, self._members.cut, self._version):
+                pass
             merged.written = False
+
+    def as_held(self, merged: Merged, row: bytes) -> bytes:
+        """Return an encoded row as a slot holds it: what that has cut is of the members of then."""
+        version, labels = merged.cut_by, merged.labels
+        if version is None or labels is None:
+            return row
+        return labels.as_cut(row, self._by(version).cut)
+
+    def is_read_otherwise(self, merged: Merged) -> bool:
+        """Whether a row may count as other members in a slot than alone: other definitions cut that."""
+        return merged.cut_by not in (None, self._version)
+
+    def _by(self, version: int) -> MemberRows:
+        """Return what reads labels by a version; by that of now if nobody knows it any more."""
+        found = self._members_of.get(version)
+        if found is None:
+            market = None if version == self._version else self._market_of(version)
+            if market is None:
+                return self._members
+            found = self._members_of[version] = MemberRows(Layout(market))
+        return found
 
     def _minutes(self, hour_ms: int) -> dict[int, Merged]:
         """Merged minutes of an hour, by their place in it."""
@@ -75,11 +125,10 @@ class MergedLabels:
         return folded
 
     @staticmethod
-    def _rows_of(slots: dict[int, Merged], others: Iterable[PackedRow]) -> Iterator[PackedRow]:
-        """Yield the label rows of slots one by one: an hour of junk has 600,000 labels."""
+    def _rows_of(slots: dict[int, Merged]) -> Iterator[PackedRow]:
+        """Yield the label rows of slots one by one: all at once are decoded half a million labels."""
         for slot in slots.values():
             yield from slot.label_rows()
-        yield from others
 
     # -- read by other definitions ---------------------------------------------------------------
 

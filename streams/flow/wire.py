@@ -39,6 +39,16 @@ class PartialRecord(msgspec.Struct, array_like=True):
     v: int = 0
 
 
+class EncodedPartial(msgspec.Struct, array_like=True):
+    """A ``PartialRecord`` whose row is left as it is stored."""
+
+    edition: int
+    through: int
+    row: msgspec.Raw
+    shoppers: bytes = b""
+    v: int = 0
+
+
 class MarkRecord(msgspec.Struct, omit_defaults=True):
     """Progress of one source partition: every row of its prefix was sent before this record.
 
@@ -98,6 +108,7 @@ def believed(mark: MarkRecord, stamped_ms: int | None) -> MarkRecord:
 
 encode_partial = numbered_encoder()
 decode_partial = numbered_decoder(PartialRecord, "a row of partials")
+decode_encoded_partial = numbered_decoder(EncodedPartial, "a row of partials")
 decode_mark = numbered_decoder(MarkRecord, "a mark of partials")
 
 

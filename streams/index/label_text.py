@@ -22,6 +22,8 @@ ABSENT = ""
 """Label of an event that says nothing."""
 MORE = "\0"
 """Stands for the labels that are not told apart. No text has it: a shop may say `more` or `other`."""
+CUT = "\1"
+"""Before a member's id: stands for labels of that member that were cut. No text has it."""
 LABEL_BYTES_MAX = 96
 LABEL_CHARACTERS_MAX = 1_000
 """Of a longer text only so many are read. To order 64,000 marks on one letter takes seconds."""

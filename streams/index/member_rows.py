@@ -10,17 +10,19 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from streams.index import partials as col
-from streams.index.definitions import aliases_of, slug_of_id
+from streams.index.definitions import aliases_of, label_of_id, slug_of_id
 from streams.index.identifiers import DIMENSIONS
 from streams.index.label_rows import (
     CANCELLED,
     DAY_BOOK,
     LIVE_BOOK,
+    TAG_BITS,
     Book,
     PackedRow,
     column_and_tag,
 )
-from streams.index.label_text import ABSENT, MORE
+from streams.index.label_text import ABSENT, CUT, MORE
+from streams.index.methodology import OTHER
 from streams.index.partials import Block, Layout, Row
 from streams.index.slugs import slug
 
@@ -71,6 +73,7 @@ class MemberRows:
             for each, places in zip(DIMENSIONS, self._indices, strict=True)
         ]
         self._exact = [market.exact_labels.get(each, {}) for each in DIMENSIONS]
+        self._renamed = market.renamed
         self._above = [
             _numbered(places, market.parents.get(each, {}))
             for each, places in zip(DIMENSIONS, self._indices, strict=True)
@@ -107,6 +110,15 @@ class MemberRows:
         stored = f"{dimension}{label}"
         _, at, declared = self._known.get(stored) or self._learn(stored)
         return self._names[dimension][at] if declared else None
+
+    def cut(self, stored: str) -> str:
+        """Return as what a label counts once it is cut: as its member, or ``MORE`` if it has none.
+
+        Both are as rows store them.
+        """
+        dimension, at, _ = self._known.get(stored) or self._learn(stored)
+        member = self._names[dimension][at]
+        return stored[0] + (MORE if member == OTHER else CUT + member)
 
     def _read(self, reading: _BookReading, packed: PackedRow) -> Row:
         """LookupError or ValueError for what its book cannot have written."""
@@ -177,10 +189,22 @@ class MemberRows:
     def _find(self, dimension: int, label: str) -> int | None:
         if label in (ABSENT, MORE):
             return None
+        if label[0] == CUT:
+            return self._successor(dimension, label[1:])
         listed = self._exact[dimension].get(label)
         if listed is not None:
             return self._indices[dimension][listed]
         return self._places[dimension].get(slug(label))
+
+    def _successor(self, dimension: int, member: str) -> int | None:
+        """Return the number of a member of any definitions: under its id, as renamed, or as merged."""
+        places = self._indices[dimension]
+        now = member
+        if member not in places:
+            now = self._renamed.get((DIMENSIONS[dimension], member), member)
+        if now in places:
+            return places[now]
+        return self._find(dimension, label_of_id(member))
 
 
 class _BookReading(NamedTuple):
@@ -231,15 +255,22 @@ def unite(
     row: Row, orders: int, ledgers: Ledgers, items: Iterable[int], columns: dict[int, int]
 ) -> None:
     """Take from members what their labels count of the same orders more than once."""
+    placed = ledgers.placed
+    if placed is not None:
+        once: set[int] = set()
+        for each in items:
+            at = columns[each >> TAG_BITS]
+            if at in once:
+                row[at + placed] -= orders
+            else:
+                once.add(at)
+        return
     tags: dict[int, list[int]] = {}
     for each in items:
         column, tag = column_and_tag(each)
         tags.setdefault(columns[column], []).append(tag)
     for at, found in tags.items():
         if len(found) == 1:
-            continue
-        if ledgers.placed is not None:
-            row[at + ledgers.placed] -= orders * (len(found) - 1)
             continue
         cancels = found.count(CANCELLED)
         refunds = len(found) - cancels

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from operator import add
 
 from streams.index.methodology import Market
 
@@ -82,7 +83,7 @@ class Layout:
 
 def add_into(total: Row, row: Row) -> None:
     """Add a row to a total of the same width, in place."""
-    total[:] = map(int.__add__, total, row)
+    total[:] = map(add, total, row)
 
 
 def sum_rows(rows: Iterable[Row], width: int) -> Row:

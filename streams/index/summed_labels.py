@@ -3,15 +3,15 @@
 Members are linear in labels and label sets. So the member row of a sum is the sum of the member rows,
 whatever the definitions and in whatever order the rows came.
 
-A sum has room for every label until it is cut. A cut sum keeps the labels that it has; what names any
-other is ``MORE``.
+A sum has room for every label until it is cut. A cut sum keeps the labels that it has. What names any
+other counts as the member that this one was of, or as ``MORE`` where it was of none.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable
-from itertools import accumulate, groupby
+from collections.abc import Callable, Container, Iterable
+from itertools import groupby
 
 import msgspec
 
@@ -51,6 +51,9 @@ _EVENTS = {LIVE_BOOK.parts: _LIVE_EVENTS, DAY_BOOK.parts: _DAY_EVENTS}
 """By book: of each dimension the columns of a label that count events."""
 _PARTS = {LIVE_BOOK.parts: LIVE_PARTS, DAY_BOOK.parts: DAY_PARTS}
 
+CountedAs = Callable[[str], str]
+"""Label -> the label that it counts as, both as rows store them."""
+
 encode_row = msgspec.msgpack.Encoder().encode
 decode_row = msgpack_reader(PackedRow)
 
@@ -58,44 +61,40 @@ decode_row = msgpack_reader(PackedRow)
 class LabelSum:
     """The sum of rows of one book."""
 
-    __slots__ = ("_columns", "_is_cut", "_numbers", "_sets", "book")
+    __slots__ = ("_columns", "_numbers", "_sets", "book")
 
-    def __init__(self, book: Book, kept: Iterable[str] | None = None) -> None:
-        """``kept``: the only labels that it will have, as rows store them; None: all that come."""
+    def __init__(self, book: Book, labels: Iterable[str] = ()) -> None:
+        """``labels``: those that it has from the beginning, as rows store them."""
         self.book = book
         self._numbers: list[int] = [0] * book.totals
         self._columns: dict[str, int] = {}
         """Label as rows store it -> its first column."""
         self._sets: dict[LabelSet, int] = {}
-        self._is_cut = kept is not None
-        for stored in kept or ():
+        for stored in labels:
             self._append(stored)
 
-    def add(self, row: PackedRow) -> None:
+    def add(self, row: PackedRow, counted_as: CountedAs | None = None) -> None:
         """Add a row, or another sum. LookupError or ValueError for what its book cannot have written."""
         widths = self.book.widths
         end = self.book.totals
-        ends, shifts = [end], [0]
+        moved = [*range(end)]
         columns: dict[int, int] = {}
         for stored in row.labels:
-            at = self._columns.get(stored)
+            name = stored if counted_as is None else counted_as(stored)
+            at = self._columns.get(name)
             if at is None:
-                at = self._append(stored) if not self._is_cut else self._more(stored)
+                at = self._append(name)
             columns[end] = at
-            shifts.append(at - end)
-            end += widths[int(stored[0])]
-            ends.append(end)
+            width = widths[int(stored[0])]
+            moved += range(at, at + width)
+            end += width
         numbers = self._numbers
-        place = 0
         pairs = iter(row.numbers)
-        for each, value in zip(pairs, pairs, strict=True):
-            column = int(each)
-            while column >= ends[place]:
-                place += 1
-            numbers[column + shifts[place]] += int(value)
+        for column, value in zip(pairs, pairs, strict=True):
+            numbers[moved[column]] += int(value)  # type: ignore[index]  # a column is never a text
         sets = self._sets
         for orders, part, *items in row.sets:
-            if self._is_cut:
+            if counted_as is not None:
                 self._add_set(orders, part, items, columns)
                 continue
             own = [columns[each >> TAG_BITS] << TAG_BITS | each & _TAGS for each in items]
@@ -108,13 +107,8 @@ class LabelSum:
         self._numbers.extend([0] * self.book.widths[int(stored[0])])
         return at
 
-    def _more(self, stored: str) -> int:
-        more = stored[0] + MORE
-        found = self._columns.get(more)
-        return self._append(more) if found is None else found
-
     def _add_set(self, orders: int, part: int, items: list[int], columns: dict[int, int]) -> None:
-        """Add orders that name several labels: of those that are cut, an order is one of ``MORE``."""
+        """Add orders that name several labels: of those that count as one, an order is one of it."""
         unite(self._numbers, orders, _PARTS[self.book.parts][part], items, columns)
         found = sorted((columns[column], tag) for column, tag in map(column_and_tag, items))
         own = [
@@ -138,26 +132,43 @@ def _one_tag(tags: list[int]) -> int:
     return CANCELLED if CANCELLED in tags else REFUNDED
 
 
-def largest_labels(book: Book, rows: Iterable[PackedRow]) -> list[str]:
-    """Return the labels that a cut sum of these rows keeps, as rows store them.
+def cut_to(kept: Container[str], cut_as: CountedAs) -> CountedAs:
+    """Return as what labels count where only some are kept. ``cut_as``: ``MemberRows.cut``."""
+    return lambda stored: stored if stored in kept else cut_as(stored)
 
-    ``MORE`` and ``ABSENT`` are kept always: they name nobody.
-    """
-    counts: dict[str, int] = {}
-    events = _EVENTS[book.parts]
-    for row in rows:
+
+class LargestLabels:
+    """Finds the labels that a cut sum of some rows keeps."""
+
+    def __init__(self, book: Book) -> None:
+        self._book = book
+        self._counts: dict[str, int] = {}
+
+    def add(self, row: PackedRow) -> None:
+        """Count the events of a row's labels."""
+        counts, widths, events = self._counts, self._book.widths, _EVENTS[self._book.parts]
         numbers = dict(zip(row.numbers[::2], row.numbers[1::2], strict=True))
-        ends = accumulate((book.widths[int(text[0])] for text in row.labels), initial=book.totals)
-        for stored, at in zip(row.labels, ends, strict=False):
-            found = sum(int(numbers.get(at + each, 0)) for each in events[int(stored[0])])
+        at = self._book.totals
+        for stored in row.labels:
+            dimension = int(stored[0])
+            found = 0
+            for each in events[dimension]:
+                found += int(numbers.get(at + each, 0))
             counts[stored] = counts.get(stored, 0) + found
-    kept = [stored for stored in counts if stored[1:] in (ABSENT, MORE)]
-    for dimension in range(len(book.widths)):
-        of_dimension = [
+            at += widths[dimension]
+
+    def kept(self) -> list[str]:
+        """Return the labels, as rows store them.
+
+        ``MORE`` and ``ABSENT`` are kept always: they name nobody.
+        """
+        kept = [stored for stored in self._counts if stored[1:] in (ABSENT, MORE)]
+        large = [
             (-count, stored)
-            for stored, count in counts.items()
-            if count >= LABEL_EVENTS_MIN and stored[0] == str(dimension)
-            if stored[1:] not in (ABSENT, MORE)
+            for stored, count in self._counts.items()
+            if count >= LABEL_EVENTS_MIN and stored[1:] not in (ABSENT, MORE)
         ]
-        kept += [stored for _, stored in heapq.nsmallest(LABELS_MAX, of_dimension)]
-    return kept
+        for dimension in range(len(self._book.widths)):
+            own = [each for each in large if each[1][0] == str(dimension)]
+            kept += [stored for _, stored in heapq.nsmallest(LABELS_MAX, own)]
+        return kept

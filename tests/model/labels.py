@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from streams.flow.ledger import Ledger
-from streams.flow.merged import DAY_KIND, HOUR, MINUTE, QUARTER, decode_merged, encode_merged
+from streams.flow.merged import DAY_KIND, HOUR, MINUTE, decode_merged, encode_merged
 from streams.flow.state import DAY, LIVE
 from streams.index.label_rows import DAY_BOOK, LIVE_BOOK, PackedRow
-from streams.index.label_text import MORE
+from streams.index.label_text import CUT, MORE
 from streams.index.methodology import Market, Methodology
 from streams.index.summed_labels import LabelSum
 from tests.support.by_name import said_row, without_zeros
@@ -30,28 +30,26 @@ def differing(ledger: Ledger, minutes: Said, hours: Said, days: Said) -> Iterato
             found = _said(kind, rows)
             right = dict(without_zeros(wanted))
             right.pop(("shoppers",), None)
-            if merged is not None and merged.is_cut:
+            if merged is not None and merged.cut_by is not None:
                 # Rows that are still open may name labels that were cut.
                 texts = merged.labels.packed().labels
                 kept = {("", ""), *((_DIMENSIONS[int(text[0])], text[1:]) for text in texts)}
-                kept -= {(dimension, MORE) for dimension in _DIMENSIONS}
+                kept = {place for place in kept if not place[1].startswith((MORE, CUT))}
                 found, right = (_kept(counts, kept) for counts in (found, right))
             if found != right:
                 yield f"labels of {kind} {start}: {found}, expected {right}"
 
 
 def read_anew(ledger: Ledger, market: Market, methodology: Methodology) -> Iterator[str]:
-    """What another version of the same definitions makes of the records that were not cut."""
+    """What another version of the same definitions makes of the records: the same."""
     other = Ledger(replace(market, definitions=ledger.definitions + 1), methodology)
     for slot_id, merged in ledger.merged.items():
         record = decode_merged(encode_merged(merged.record(0, ledger.definitions)))
         other.restore(slot_id, record)
     other.project_anew()
     for slot_id, merged in ledger.merged.items():
-        found, totals = other.merged[slot_id], None
-        if slot_id[0] != QUARTER and merged.is_cut:
-            totals = (DAY_BOOK if slot_id[0] == DAY_KIND else LIVE_BOOK).totals
-        if found.row[:totals] != merged.row[:totals] or found.folded != merged.folded:
+        found = other.merged[slot_id]
+        if found.row != merged.row or found.folded != merged.folded:
             yield f"{slot_id} anew: {found.row} of {found.folded}, was {merged.row} of {merged.folded}"
         if found.panes != merged.panes:
             yield f"panes of {slot_id} anew: {found.panes}, were {merged.panes}"

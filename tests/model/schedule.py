@@ -10,8 +10,8 @@ from unittest.mock import patch
 
 from streams.flow import chain, state
 from streams.flow import compile as compile_module
+from streams.flow import ledger as ledger_module
 from streams.flow.chain import CHAIN_LENGTH
-from streams.flow.held_labels import HeldLabels
 from streams.flow.market_expectation import MarketExpectation
 from streams.index import label_rows, summed_labels
 from streams.index.panes import DAY_MS, HOUR_MS, MINUTE_MS
@@ -195,11 +195,9 @@ def _room_for(config: Config) -> Iterator[None]:
             stack.enter_context(patch.object(chain, "RECORD_BYTES_MAX", _SMALL_BYTES))
             stack.enter_context(patch.object(compile_module, "IN_RECORD_BYTES_MAX", _SMALL_BYTES))
             stack.enter_context(patch.object(compile_module, "PART_BYTES", _SMALL_BYTES // 3))
+            stack.enter_context(patch.object(ledger_module, "CUT_IN_A_STEP", 2))
         stack.enter_context(patch.object(summed_labels, "LABEL_EVENTS_MIN", 2))
         stack.enter_context(patch.object(summed_labels, "LABELS_MAX", 2))
-        if config.redefined:
-            # What was cut is in `other` under the next definitions, and so in no value of the oracle.
-            stack.enter_context(patch.object(HeldLabels, "cut", _none))
         yield
 
 

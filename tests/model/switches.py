@@ -32,6 +32,8 @@ from streams.flow.admission import TOO_LATE
 from streams.flow.chunk import Chunk
 from streams.flow.state import FOREVER_MS, NEVER_MS, SlotKey
 from streams.flow.topic_progress import shows_live
+from streams.index import member_rows
+from streams.index.label_text import MORE
 from streams.index.values import Fence
 from streams.worker import topic_keeper, topic_needs
 from streams.worker.transactions import AbortedTransactions
@@ -348,6 +350,11 @@ SWITCHES = [
         "labels of an hour do not name their rows",
         "exactness rule 6",
         patch.object(merged.Merged, "lacks_labels", lambda *_: False),
+    ),
+    Switch(
+        "what is cut loses its member",
+        "exactness rule 6",
+        patch.object(member_rows.MemberRows, "cut", lambda _, stored: stored[0] + MORE),
     ),
     Switch(
         "tombstones before the merged record", "exactness rule 6, sequence V6", "tombstone_early"

@@ -10,7 +10,7 @@ one and change the other.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -485,7 +485,8 @@ class Level2(Worker):
         )
         self.known = {topic: len(of_topic) for topic, of_topic in sps.items()}
         for market in compiled.markets.values() if world.config.redefined else ():
-            market.ledger.definitions = world.next_definitions()
+            layout = market.ledger.layout
+            layout.market = replace(layout.market, definitions=world.next_definitions())
         compiled.recover(table)
         self.compiled = compiled
         self.lanes = [

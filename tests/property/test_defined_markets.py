@@ -17,12 +17,22 @@ from streams.index.identifiers import DIMENSIONS
 from streams.index.label_text import ABSENT, MORE
 from streams.index.member_rows import MemberRows
 from streams.index.partials import Layout, to_wire
+from streams.index.summed_labels import cut_to
 from streams.proof.recompute.defined_markets import DefinedMarkets
 from streams.proof.recompute.label_columns import read_row
+from streams.proof.recompute.label_sums import (
+    CATEGORY,
+    CHANNEL,
+    METHOD,
+    REGION,
+    WHOLE,
+    differences,
+)
 from streams.proof.recompute.sums import ColumnNames, differing
-from tests.property.test_label_sums import rows_of
+from tests.property.test_label_sums import rows_of, straight
 from tests.support.flow_harness import METHODOLOGY
 
+OURS = (CATEGORY, METHOD, REGION, CHANNEL)
 TEXTS = [
     "Men's Fashion",
     "mens fashion",
@@ -92,6 +102,7 @@ def test_documents_count_and_labels_are_read_as_the_workers_do(seed):
     rows = rows_of(picks)
     book, own = DefinitionsBook(["PK"]), DefinedMarkets(METHODOLOGY)
     toml = METHODOLOGY.markets["PK"]
+    before, cut_by = 0, MemberRows(Layout(toml))
     for offset, (key, value) in enumerate(log_of(picks, said_in(rows))):
         refused = own.apply_record(key, value, offset)
         record = book.apply_record(key, value, offset, 0)
@@ -116,3 +127,13 @@ def test_documents_count_and_labels_are_read_as_the_workers_do(seed):
                 row = (members.day if day else members.live)(packed)
                 found = names.read(to_wire(row), day=day)
                 assert not list(differing(sums.of(read_row(packed, day=day)), found))
+                kept = set(picks.sample(packed.labels, picks.randint(0, len(packed.labels))))
+                cut = straight(kind, [packed], cut_to(kept, cut_by.cut))
+                places = {(OURS[int(text[0])], text[1:]) for text in kept} | {WHOLE}
+                ours_cut = own.members("PK")[before].cut(read_row(packed, day=day), places)
+                ours_cut.labels = read_row(cut, day=day).labels
+                assert not list(differences(ours_cut, read_row(cut, day=day)))
+                row = (members.day if day else members.live)(cut)
+                found = names.read(to_wire(row), day=day)
+                assert not list(differing(sums.of(ours_cut), found))
+        before, cut_by = held.version, members

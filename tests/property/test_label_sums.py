@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from dataclasses import replace
 from unittest.mock import patch
+from urllib.parse import unquote
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.flow.held_labels import HeldLabels, decode_labels, encode_labels
 from streams.flow.state import DAY, LIVE
 from streams.index import summed_labels
+from streams.index.definitions import Definitions, MemberDefinition, definitions_of, market_with
+from streams.index.identifiers import DIMENSIONS
 from streams.index.label_rows import DAY_BOOK, LIVE_BOOK, PackedRow
 from streams.index.label_text import ABSENT, MORE
 from streams.index.member_rows import MemberRows
+from streams.index.methodology import OTHER, Market
 from streams.index.partials import LIVE_TOTALS, Layout, Row, sum_rows
-from streams.index.summed_labels import LabelSum, largest_labels
+from streams.index.summed_labels import LabelSum, LargestLabels, encode_row
 from tests.property.test_label_rows import (
     DEFINITIONS,
     PK,
     defined,
+    drawn_document,
     level1,
     limited,
     orders_log,
@@ -54,7 +61,7 @@ def added(book: str, rows: list[PackedRow], picks: random.Random) -> PackedRow:
         first, size = picks.randrange(len(rows) - 1), picks.choice((2, 2, 3, 9))
         held = HeldLabels(BOOKS[book])
         for row in rows[first : first + size]:
-            held.add(row)
+            held.add(encode_row(row))
             if picks.random() < 0.3:
                 again, _, _ = decode_labels(encode_labels(held, {}, None), BOOKS[book])
                 held = again
@@ -62,10 +69,10 @@ def added(book: str, rows: list[PackedRow], picks: random.Random) -> PackedRow:
     return rows[0] if rows else PackedRow([])
 
 
-def straight(book: str, rows: list[PackedRow], kept: list[str] | None = None) -> PackedRow:
-    total = LabelSum(BOOKS[book], kept)
+def straight(book: str, rows: list[PackedRow], counted_as=None) -> PackedRow:
+    total = LabelSum(BOOKS[book])
     for row in rows:
-        total.add(row)
+        total.add(row, counted_as)
     return total.packed()
 
 
@@ -103,39 +110,115 @@ def test_counts_of_equal_labels_and_sets_are_added_by_their_texts():
     )
 
 
-def without(members: MemberRows, cut: set[str]) -> MemberRows:
-    """The definitions, but that these labels are nobody's."""
+def cutting(market: Market, kept):
+    """As what labels count that a market cuts: as their members, or `more`."""
+    members = MemberRows(Layout(market))
+
+    def counted_as(stored: str) -> str:
+        member = members.named(int(stored[0]), stored[1:])
+        return stored if stored in kept else stored[0] + (
+            MORE if member in (None, OTHER) else f"\1{member}"
+        )  # fmt: skip
+
+    return counted_as
+
+
+def following(market: Market, cut: dict[str, str | None]) -> MemberRows:
+    """The definitions, but that these labels are of members of other definitions, or of none."""
+    members = MemberRows(Layout(market))
     find = members._find
-    members._find = lambda dimension, label: (
-        None if f"{dimension}{label}" in cut else find(dimension, label)
-    )
+
+    def found(dimension: int, label: str) -> int | None:
+        stored = f"{dimension}{label}"
+        return find(dimension, label) if stored not in cut else follow(dimension, cut[stored])
+
+    def follow(dimension: int, member: str | None) -> int | None:
+        name, indices = DIMENSIONS[dimension], members._indices[dimension]
+        if member is None or member in indices:
+            return indices[member or OTHER]
+        renamed = [new for old, new in market.renamed.items() if old == (name, member)]
+        return indices[renamed[0]] if renamed else find(dimension, unquote(member))
+
+    members._find = found
     return members
 
 
 @given(seed=st.integers(0, 2**32))
-def test_a_cut_sum_counts_its_labels_and_the_rest_is_more(seed):
+def test_a_cut_sum_counts_its_labels_and_the_rest_is_of_the_members_of_then(seed):
     picks = random.Random(seed)
     for book, rows in rows_of(picks).items():
         whole = straight(book, rows)
         texts = whole.labels
         kept = picks.sample(texts, picks.randint(0, len(texts)))
         before = picks.randint(0, len(rows))
+        was = defined(picks)
+        cut_as = MemberRows(Layout(was)).cut
         held = HeldLabels(BOOKS[book])
-        for row in rows[:before]:
-            held.add(row)
-        held.cut(kept)
-        assert held.is_cut
+        list(held.cutting(kept, rows[:before], cut_as, 7))
         held, _, _ = decode_labels(encode_labels(held, {}, None), BOOKS[book])
+        assert held.cut_by == 7
         for row in rows[before:]:
-            held.add(row)
+            held.add(held.as_cut(encode_row(row), cut_as))
         found = held.packed()
-        assert said(book, found) == said(book, straight(book, rows, kept))
-        assert {text for text in found.labels if text[1:] != MORE} <= set(kept)
-        cut = set(texts) - set(kept)
+        counts, labels = said(book, found)
+        assert counts == said(book, straight(book, rows, cutting(was, kept)))[0]
+        places = {(DIMENSIONS[int(text[0])], text[1:]) for text in kept}
+        assert labels >= places
+        assert all(label[0] in (MORE, "\1") for _, label in labels - places)
+        members = MemberRows(Layout(was))
+        assert read(members, book, found) == read(members, book, whole)
+        cut = {text: members.named(int(text[0]), text[1:]) for text in set(texts) - set(kept)}
         for _ in range(DEFINITIONS):
-            market = defined(picks)
+            market = defined_after(picks, was)
             apart = read(MemberRows(Layout(market)), book, found)
-            assert apart == read(without(MemberRows(Layout(market)), cut), book, whole)
+            assert apart == read(following(market, cut), book, whole)
+
+
+def test_what_was_cut_stays_with_its_member_and_goes_where_that_one_went():
+    was = replace(PK, categories=("boots", "books", "other"))
+    row = straight(
+        LIVE,
+        [PackedRow([0, 2, 24, 2, 27, 1], ["0boots", "0books"], [[1, 0, 24 << 2, 27 << 2]])],
+        MemberRows(Layout(was)).cut,
+    )
+    assert row.labels == ["0\1boots", "0\1books"]
+    member = MemberDefinition
+    for members, expected in (
+        ({"boots": member(), "books": member()}, {"boots": 2, "books": 1}),
+        ({"books": member(), "shoes": member(formerly=("boots",))}, {"shoes": 2, "books": 1}),
+        ({"books": member(formerly=("boots",))}, {"books": 2}),
+        ({"books": member(labels=("Boots",))}, {"books": 2}),
+        ({"books": member()}, {"books": 1, "other": 2}),
+        ({"books": member(), "boots": member(parent="books")}, {"boots": 2, "books": 2}),
+        ({"boots": member(), "books": member(formerly=("boots",))}, {"boots": 2, "books": 1}),
+        ({}, {"other": 2}),
+    ):
+        layout = Layout(market_with(was, Definitions("PK", category=members), 1))
+        block = layout.category
+        found = MemberRows(layout).live(row)
+        orders = {name: found[block.at(name)] for name in block.members}
+        assert {name: count for name, count in orders.items() if count} == expected
+
+
+def defined_after(picks: random.Random, was: Market, version: int = 1) -> Market:
+    """Other definitions, in which some members of these have other ids."""
+    return market_with(PK, document_after(picks, was), version)
+
+
+def document_after(picks: random.Random, was: Market) -> Definitions:
+    drawn = definitions_of(defined(picks)) if picks.random() < 0.5 else drawn_document(picks)
+    found = {}
+    for dimension, members in drawn.by_dimension():
+        gone = [each for each in was.members()[dimension][:-1] if each not in members]
+        former = {each: [] for each in members}
+        for each in gone if members else ():
+            if picks.random() < 0.5:
+                former[picks.choice(sorted(members))].append(each)
+        found[dimension] = {
+            name: msgspec.structs.replace(each, formerly=tuple(former[name]))
+            for name, each in members.items()
+        }
+    return Definitions("PK", **found)
 
 
 @given(seed=st.integers(0, 2**32))
@@ -161,7 +244,10 @@ def test_which_labels_are_the_largest_follows_from_the_sum(seed):
             patch.object(summed_labels, "LABEL_EVENTS_MIN", least),
             patch.object(summed_labels, "LABELS_MAX", most),
         ):
-            kept = largest_labels(BOOKS[book], picks.sample(rows, len(rows)))
+            largest = LargestLabels(BOOKS[book])
+            for row in picks.sample(rows, len(rows)):
+                largest.add(row)
+            kept = largest.kept()
         names = ("category", "payment_method", "region", "channel")
         assert {(names[int(text[0])], text[1:]) for text in kept} == expected
         assert len(set(kept)) == len(kept)

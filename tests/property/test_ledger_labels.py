@@ -10,20 +10,31 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.flow import compile as compile_module
+from streams.flow import ledger as ledger_module
 from streams.flow.chunk import Chunk, SourcePartition
 from streams.flow.compile import PartitionCompile
+from streams.flow.history_book import HistoryBook
 from streams.flow.ledger import Ledger
 from streams.flow.merged import DAY_KIND, HOUR, MINUTE, MINUTES_KEPT_MS
 from streams.flow.state import DAY, FOREVER_MS, LIVE, NEVER_MS, SlotKey
 from streams.flow.wire import MarkRecord, PartialRecord, encode_partial, mark_key, partial_key
 from streams.index import summed_labels
+from streams.index.definitions import market_with
 from streams.index.label_rows import PackedRow
 from streams.index.member_rows import MemberRows
 from streams.index.methodology import Market
 from streams.index.panes import DAY_MS, HOUR_MS, MINUTE_MS
-from streams.index.partials import sum_rows
-from tests.property.test_label_rows import PK, defined
-from tests.property.test_label_sums import read, rows_of, said, straight, without
+from streams.index.partials import Layout, sum_rows
+from tests.property.test_label_rows import PK
+from tests.property.test_label_sums import (
+    cutting,
+    document_after,
+    following,
+    read,
+    rows_of,
+    said,
+    straight,
+)
 from tests.support.events import T0, tuned
 from tests.support.flow_harness import METHODOLOGY
 
@@ -36,7 +47,7 @@ START_MS = T0 - T0 % DAY_MS
 class World:
     """The partials of three source partitions, the table, and owners that die."""
 
-    def __init__(self, picks: random.Random) -> None:
+    def __init__(self, picks: random.Random, span_ms: int | None = None) -> None:
         self.picks = picks
         self.log: list[tuple[bytes, bytes | None]] = []
         self.table: dict[bytes, bytes] = {}
@@ -44,8 +55,10 @@ class World:
         self.horizon_ms = NEVER_MS
         self.owners = 0
         self.market: Market = PK
+        self.book = HistoryBook({"PK": PK})
+        """With the definitions of each owner, which are others than those of the one before."""
         pool = rows_of(picks)
-        span_ms = picks.choice((3 * MINUTE_MS, 2 * HOUR_MS, 60 * HOUR_MS))
+        span_ms = span_ms or picks.choice((3 * MINUTE_MS, 2 * HOUR_MS, 60 * HOUR_MS))
         self.waiting = {sp: self._drawn(sp, pool, span_ms) for sp in SPS}
         self.closed = dict.fromkeys(SPS, START_MS)
         self.end_ms = START_MS + span_ms
@@ -98,10 +111,14 @@ class World:
     def owner(self) -> PartitionCompile:
         """A new owner, of other definitions, that has read the table and all that was sent."""
         self.owners += 1
-        self.market = defined(self.picks)
-        methodology = tuned(markets={"PK": self.market}, day_grace_ms=HOUR_MS)
-        compiled = PartitionCompile(0, 1, methodology, TOPICS, f"n{self.owners}")
-        compiled.markets["PK"].ledger.definitions = self.owners
+        held = self.book.definitions.markets["PK"]
+        held.version, held.document = self.owners, document_after(self.picks, self.market)
+        held.documents[held.version] = held.document
+        self.market = self.by(held.version)
+        methodology = tuned(markets={"PK": PK}, day_grace_ms=HOUR_MS)
+        compiled = PartitionCompile(
+            0, 1, methodology, TOPICS, f"n{self.owners}", self.book, follows_definitions=True
+        )
         compiled.markets["PK"].progress.horizon_ms = self.horizon_ms
         compiled.recover(dict(self.table))
         self.read(compiled)
@@ -109,11 +126,15 @@ class World:
         self.compare_hours(compiled.markets["PK"].ledger)
         return compiled
 
+    def by(self, version: int) -> Market:
+        """The market by the definitions of an owner."""
+        return market_with(PK, self.book.definitions.markets["PK"].documents[version], version)
+
     def compare_hours(self, ledger: Ledger) -> None:
         """All that was sent is in the hours that were not cut, as these definitions read it."""
         for start, slots in slots_of(self, LIVE, HOUR_MS).items():
             merged = ledger.merged.get((HOUR, start))
-            if merged is None or not merged.is_cut:
+            if merged is None or merged.cut_by is None:
                 rows = [ledger.members.live(row) for row in expected_of(self, LIVE, slots)]
                 assert ledger.hour_sum(start) == sum_rows(rows, ledger.layout.live_width)
 
@@ -188,18 +209,21 @@ def slots_of(world: World, book: str, length_ms: int) -> dict[int, list[SlotKey]
 def check(world: World, ledger: Ledger, kind: str, start: int, rows: list[PackedRow], row) -> bool:
     """Check a slot against a batch under the ledger's definitions; return whether it was cut."""
     book = DAY if kind == DAY_KIND else LIVE
-    layout = ledger.layout
-    members = MemberRows(layout)
     whole, held = straight(book, rows), straight(book, ledger.label_rows((kind, start)))
     merged = ledger.merged.get((kind, start))
-    cut = set()
-    if merged is not None and merged.is_cut:
-        cut = set(whole.labels) - set(held.labels)
-        kept = [label for label in whole.labels if label not in cut]
-        assert said(book, held) == said(book, straight(book, rows, kept))
+    cut = {}
+    if merged is not None and merged.cut_by is not None:
+        was = world.by(merged.cut_by)
+        members = MemberRows(Layout(was))
+        assert merged.labels is not None
+        kept = set(merged.labels.packed().labels)
+        cut = {text: members.named(int(text[0]), text[1:]) for text in set(whole.labels) - kept}
+        # A row that is still open has its labels.
+        found = [straight(book, each, cutting(was, kept)) for each in ([held], rows)]
+        assert said(book, found[0])[0] == said(book, found[1])[0]
     else:
         assert said(book, held) == said(book, whole)
-    assert row == read(without(members, cut), book, whole)
+    assert row == read(following(ledger.layout.market, cut), book, whole)
     return bool(cut)
 
 
@@ -208,6 +232,7 @@ def test_what_was_kept_is_read_by_the_last_definitions_as_if_they_had_been_the_f
     picks = random.Random(seed)
     with (
         patch.object(compile_module, "IN_RECORD_BYTES_MAX", picks.choice((10, 300, 10**6))),
+        patch.object(ledger_module, "CUT_IN_A_STEP", picks.choice((1, 20, 10**6))),
         patch.object(compile_module, "PART_BYTES", picks.choice((50, 1_000))),
         patch.object(summed_labels, "LABEL_EVENTS_MIN", picks.choice((0, 2, 5))),
         patch.object(summed_labels, "LABELS_MAX", picks.choice((1, 3, 1_000))),
@@ -221,8 +246,6 @@ def test_what_was_kept_is_read_by_the_last_definitions_as_if_they_had_been_the_f
             world.expire(compiled, world.horizon_ms)
             world.expire(compiled, picks.choice((START_MS, min(world.closed.values()))))
         world.write(compiled, dies=False)
-        # What is cut stays in the rows of the definitions under which that happened: so once more.
-        world.write(world.owner(), dies=False)
         ledger = world.owner().markets["PK"].ledger
         assert ledger.definitions == world.owners
     for start, slots in slots_of(world, LIVE, MINUTE_MS).items():
@@ -240,6 +263,51 @@ def test_what_was_kept_is_read_by_the_last_definitions_as_if_they_had_been_the_f
         check(world, ledger, DAY_KIND, day, rows, ledger.day_sum(day))
     named = {key for record in _mains(world) for key in record.parts}
     assert {key for key in world.table if key.startswith(b"p|")} >= {key.encode() for key in named}
+
+
+@given(seed=st.integers(0, 2**32))
+def test_what_was_cut_is_of_the_members_of_then_whoever_sends_and_defines_later(seed):
+    picks = random.Random(seed)
+    with (
+        patch.object(summed_labels, "LABEL_EVENTS_MIN", picks.choice((0, 2, 5))),
+        patch.object(summed_labels, "LABELS_MAX", picks.choice((1, 1, 3))),
+        patch.object(ledger_module, "CUT_IN_A_STEP", picks.choice((1, 20, 10**6))),
+    ):
+        world = World(picks, 2 * HOUR_MS)
+        compiled = world.owner()
+        late = picks.sample(SPS, picks.choice((1, 2)))
+        for sp in SPS:
+            if sp not in late:
+                world.send(sp, 1_000)
+                world.mark(sp, START_MS + 9 * DAY_MS)
+        world.read(compiled)
+        for _ in range(2):
+            world.expire(compiled, START_MS + picks.choice((27 * HOUR_MS, 7 * DAY_MS)))
+        world.write(compiled, dies=False)
+        while any(world.waiting.values()):
+            if picks.random() < 0.6:
+                compiled = world.owner()
+            world.send(picks.choice(late), picks.choice((1, 5, 1_000)))
+            world.read(compiled)
+            check_cut(world, compiled)
+            if picks.random() < 0.6:
+                world.write(compiled, dies=picks.random() < 0.3)
+                compiled = world.owner()
+        for sp in late:
+            world.mark(sp, START_MS + 9 * DAY_MS)
+        world.read(compiled)
+        check_cut(world, compiled)
+        world.write(compiled, dies=False)
+        check_cut(world, world.owner())
+
+
+def check_cut(world: World, compiled: PartitionCompile) -> None:
+    """Check hours and days, of which those that were cut say by whom."""
+    ledger = compiled.markets["PK"].ledger
+    for start, slots in slots_of(world, LIVE, HOUR_MS).items():
+        check(world, ledger, HOUR, start, expected_of(world, LIVE, slots), ledger.hour_sum(start))
+    for day, slots in slots_of(world, DAY, 1).items():
+        check(world, ledger, DAY_KIND, day, expected_of(world, DAY, slots), ledger.day_sum(day))
 
 
 def _mains(world: World):

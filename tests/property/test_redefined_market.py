@@ -258,7 +258,7 @@ def states_of(market: MarketCompile) -> dict:
 def test_a_market_defined_anew_while_it_runs_is_as_taken_over_and_as_a_batch(seed):
     picks = random.Random(seed)
     document = edited(picks, definitions_of(PK))
-    # What is cut from hours and days that are old is `other` by any later definitions.
+    # What is cut stays with its member; a batch by the last definitions has cut nothing by others.
     with patch.object(summed_labels, "LABEL_EVENTS_MIN", 0):
         running, taken, batch, plain = begun(), begun(), begun(document, 3), begun()
         flows = [running, taken, batch, plain]

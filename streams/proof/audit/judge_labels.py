@@ -10,9 +10,10 @@ import msgspec
 
 from streams.flow.held_labels import decode_labels, decode_labels_part
 from streams.flow.merged import BOOKS, DAY_KIND, HOUR, MergedRecord
-from streams.index.label_text import MORE
+from streams.index.label_text import CUT, MORE
 from streams.proof.recompute.label_columns import read_row
 from streams.proof.recompute.label_sums import WHOLE, LabelSums, differences
+from streams.proof.recompute.member_sums import MemberSums
 from streams.records.kafka_logs import Stored
 
 
@@ -21,7 +22,8 @@ class SlotLabels:
     """Labels that a merged record holds, and those that it must hold."""
 
     found: LabelSums
-    is_cut: bool
+    cut_by: int | None
+    """Version of the definitions by which they were cut; None: they were not."""
     named: dict[str, int]
     """Rows whose labels are in it, as bits by source partition."""
     expected: LabelSums = field(default_factory=LabelSums)
@@ -31,12 +33,21 @@ class SlotLabels:
         if self.named.get(sp, 0) >> bit & 1:
             add_labels(self.expected, by_label)
 
-    def differing(self) -> Iterator[tuple[str, object, object]]:
-        """Yield (name, expected, found). Of what was cut, the labels that were kept and the totals."""
-        if not self.is_cut:
+    def differing(self, members: Mapping[int, MemberSums]) -> Iterator[tuple[str, object, object]]:
+        """Yield (name, expected, found). ``members``: by version of the market's definitions.
+
+        Labels that were cut by a version that nobody knows any more are not judged.
+        """
+        if self.cut_by is None:
             return differences(self.expected, self.found)
-        kept = {place for place in self.found.labels if place[1] != MORE} | {WHOLE}
-        return differences(_of(self.expected, kept), _of(self.found, kept))
+        kept = {place for place in self.found.labels if not place[1].startswith((MORE, CUT))}
+        kept.add(WHOLE)
+        by = members.get(self.cut_by)
+        if by is None:
+            return differences(_of(self.expected, kept), _of(self.found, kept))
+        expected = by.cut(self.expected, kept)
+        expected.labels = self.found.labels  # a row that is not merged yet may have had some kept
+        return differences(expected, self.found)
 
 
 def labels_of(
@@ -61,7 +72,7 @@ def labels_of(
         add_labels(found, read_row(row, day=kind == DAY_KIND))
     named = record.folded if labelled is None or kind != HOUR else labelled
     bits = {sp: int.from_bytes(each, "little") for sp, each in named.items()}
-    return SlotLabels(found, rest.is_cut, bits)
+    return SlotLabels(found, rest.cut_by, bits)
 
 
 def add_labels(total: LabelSums, row: LabelSums) -> None:

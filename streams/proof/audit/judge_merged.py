@@ -89,7 +89,7 @@ class MergedLog:
         self.shifts: dict[str, ShiftsRecord] = {}
         """State of the detectors, by market."""
         self._from_cut: dict[tuple[str, str, int, int], Sums] = {}
-        """By kind, market, start, version: sums that later definitions made of labels that were cut."""
+        """By kind, market, start, version: sums by labels that others had cut, where they differ."""
         self._records: dict[bytes, Stored] = {}
         self._slots: dict[tuple[str, str, int], list[Slot]] = defaultdict(list)
 
@@ -206,7 +206,8 @@ class MergedLog:
                     MERGED, slot.name, "contains", "only closed rows of the log", named, slot.where
                 )
         self._judge_sums(slot, columns, panes_from_ms)
-        for difference in () if slot.labels is None else slot.labels.differing():
+        members = self._defined.members(slot.market)
+        for difference in () if slot.labels is None else slot.labels.differing(members):
             report.differs(MERGED, f"{slot.name} by label", *difference, slot.where)
         for pane, row in slot.record.panes.items():
             found_row = columns.read(row, day=False)
@@ -242,24 +243,19 @@ class MergedLog:
         ):
             report.skip(MERGED, "shoppers of a minute that no window reads any more", slot.name)
             held.buyers = slot.expected.buyers
-        differences = list(differing(slot.expected, held))
-        if (
-            differences
-            and (cut := self._cut_sums(slot)) is not None
-            and not list(differing(cut, held))
-        ):
-            # Definitions of later knew no more than what was kept of its labels, which is judged.
+        cut = self._cut_sums(slot)
+        if cut is not None and list(differing(slot.expected, cut)):
             key = slot.kind, slot.market, slot.start, slot.record.definitions
             self._from_cut[key] = cut
-            return
-        for name, expected, found in differences:
+        for name, expected, found in differing(slot.expected if cut is None else cut, held):
             report.differs(MERGED, slot.name, name, expected, found, slot.where)
 
     def _cut_sums(self, slot: Slot) -> Sums | None:
+        """Return what definitions make of labels that others have cut; None: none have."""
         version, labels = slot.record.definitions, slot.labels
-        members = self._defined.members(slot.market).get(version)
-        if not version or members is None or labels is None or not labels.is_cut:
+        if labels is None or labels.cut_by in (None, version):
             return None
+        members = self._defined.members(slot.market)[version]
         sums = members.of(labels.found)
         sums.buyers = slot.expected.buyers
         return sums

@@ -155,7 +155,7 @@ class RowsRead:
         if merged.labels is None or not record.labels:
             self._unsaid_versions.add(record.definitions)
             return None if kind == HOUR else merged
-        if merged.is_cut:
+        if merged.cut_by is not None:
             self._unsaid_versions.add(record.definitions)
         merged.row = self._sum(merged.label_rows())
         merged.panes = {at: self._read(of.packed()) for at, of in merged.pane_labels.items()}

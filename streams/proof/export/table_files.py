@@ -78,6 +78,7 @@ def _series(pl: ModuleType, column: str, rows: list[TableRow]) -> Any:
         "covered": (pl.Float64, float),
         "revision": (pl.Int64, int),
         "edition": (pl.Int64, int),
+        "definitions": (pl.Int64, int),
         "as_of": (pl.Datetime("ms", "UTC"), _instant),
     }
     dtype, convert = kinds.get(column, (pl.String, str))

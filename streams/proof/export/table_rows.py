@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+import msgspec
+
 from streams.index.values import Value, decimal
 
 COLUMNS = (
@@ -29,6 +31,7 @@ COLUMNS = (
     "cause",
     "edition",
     "as_of",
+    "definitions",
 )
 """Order of the columns (docs/contract.md); new ones are added at the end."""
 
@@ -69,7 +72,8 @@ def _order(value: Value) -> tuple[str, ...]:
 
 def cell(row: TableRow, column: str) -> Any:
     """Return the content of a row in a column; None: empty."""
-    return row.cause if column == "cause" else getattr(row.value, column)
+    found = row.cause if column == "cause" else getattr(row.value, column)
+    return None if found is msgspec.UNSET else found
 
 
 def text(value: Any) -> str:

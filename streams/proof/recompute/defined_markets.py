@@ -149,4 +149,5 @@ def _reading(members: MemberDefinitions) -> Members:
     found = of_one | own
     found.pop("", None)
     parents = {member: each.parent for member, each in members.items() if each.parent}
-    return Members((*members, OTHER), found, by_text, parents)
+    former = {was: member for member, each in members.items() for was in each.formerly}
+    return Members((*members, OTHER), found, by_text, parents, former)

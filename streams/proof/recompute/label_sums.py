@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
-from streams.index.label_text import ABSENT, MORE
+from streams.index.label_text import ABSENT, CUT, MORE
 from streams.proof.recompute import shopper_registers
 
 CATEGORY, METHOD, REGION, CHANNEL = "category", "method", "region", "channel"
@@ -66,6 +66,8 @@ class LabelSet(NamedTuple):
 
 def shown(label: str) -> str:
     """Return a label as a person reads it."""
+    if label.startswith(CUT):
+        return f"(cut of {label[1:]})"
     return {ABSENT: "(none)", MORE: "(more)"}.get(
         label, label if label.isprintable() else ascii(label)
     )

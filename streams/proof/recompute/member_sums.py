@@ -7,9 +7,10 @@ label counts in its member, and in the parent of that one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
+from urllib.parse import unquote
 
-from streams.index.label_text import ABSENT, MORE
+from streams.index.label_text import ABSENT, CUT, MORE
 from streams.index.methodology import OTHER, Market
 from streams.index.slugs import slug
 from streams.proof.recompute import shopper_registers
@@ -19,6 +20,7 @@ from streams.proof.recompute.label_sums import (
     METHOD,
     REGION,
     WHOLE,
+    LabelSet,
     LabelSums,
     NumberName,
     Place,
@@ -37,27 +39,41 @@ class Members:
         by_slug: Mapping[str, str],
         by_text: Mapping[str, str] | None = None,
         parents: Mapping[str, str] | None = None,
+        former: Mapping[str, str] | None = None,
     ) -> None:
-        """``by_slug``: slugs that are no member's own; ``by_text``: labels that no slug decides."""
+        """``by_slug``: slugs that are no member's own; ``by_text``: labels that no slug decides.
+
+        ``former``: ids that members had.
+        """
         self._members = frozenset(members)
         self._by_slug = by_slug
         self._by_text = by_text or {}
         self._parents = parents or {}
+        self._former = former or {}
         self._known: dict[str, tuple[str, ...]] = {ABSENT: (OTHER,), MORE: (OTHER,)}
 
     def find(self, label: str) -> tuple[str, ...]:
         """Return the member of a label, and its parent; `other` where nothing, or too much, was said."""
         found = self._known.get(label)
         if found is None:
-            name = slug(label)
-            member = self._by_text.get(label) or self._by_slug.get(name, name)
-            if member not in self._members:
-                member = OTHER
+            member = self._now(label[1:]) if label[0] == CUT else self._named(label)
             parent = self._parents.get(member)
             found = (member,) if parent is None else (member, parent)
             if len(self._known) < _LABELS_MAX:
                 self._known[label] = found
         return found
+
+    def _named(self, label: str) -> str:
+        name = slug(label)
+        member = self._by_text.get(label) or self._by_slug.get(name, name)
+        return member if member in self._members else OTHER
+
+    def _now(self, member: str) -> str:
+        """Return the member that one of earlier definitions is now; `other` if it is gone."""
+        for each in (member, self._former.get(member)):
+            if each is not None and each in self._members:
+                return each
+        return self._named(unquote(member))
 
 
 class MemberSums:
@@ -91,6 +107,34 @@ class MemberSums:
             for prefix in self._named(name.place):
                 _add(found, prefix, name.ledger, name.what, value)
         found.buyers = shopper_registers.together(row.buyers, None)
+        return found
+
+    def cut(self, row: LabelSums, kept: Container[Place]) -> LabelSums:
+        """Return sums of which some places are kept, and all others count as their members."""
+
+        def counted_in(place: Place) -> Place:
+            if place in kept:
+                return place
+            member = self._of[place[0]].find(place[1])[0]
+            return place[0], MORE if member == OTHER else CUT + member
+
+        numbers, found = dict(row.numbers), LabelSums()
+        for each, orders in row.sets.items():
+            ledgers: dict[Place, set[str]] = {}
+            for label, ledger in each.items:
+                place = each.dimension, label
+                name = NumberName(place, ledger, "orders")
+                numbers[name] = numbers.get(name, 0) - orders
+                ledgers.setdefault(counted_in(place), set()).add(ledger)
+            items = {place: _counts_in(own) for place, own in ledgers.items()}
+            for place, ledger in items.items():
+                found.add(place, ledger, "orders", orders)
+            if len(items) > 1:
+                left = frozenset((place[1], ledger) for place, ledger in items.items())
+                as_cut = LabelSet(each.dimension, left)
+                found.sets[as_cut] = found.sets.get(as_cut, 0) + orders
+        for name, value in numbers.items():
+            found.add(counted_in(name.place), name.ledger, name.what, value)
         return found
 
     def _named(self, place: Place) -> tuple[str, ...]:

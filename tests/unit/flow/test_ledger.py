@@ -2,19 +2,29 @@
 
 import pytest
 
+from streams.flow import ledger as ledger_module
 from streams.flow.changed_slots import ChangedSlots
 from streams.flow.chunk import SourcePartition
 from streams.flow.ledger import Ledger
-from streams.flow.merged import DAY_KIND, HOUR, HOURS_KEPT_MS, MINUTE, QUARTER
+from streams.flow.merged import (
+    DAY_KIND,
+    HOUR,
+    HOURS_KEPT_MS,
+    HOURS_LABELLED_MS,
+    MINUTE,
+    MINUTES_KEPT_MS,
+    QUARTER,
+)
 from streams.flow.state import DAY, LIVE, SlotKey
 from streams.index.label_rows import PackedRow
 from streams.index.panes import HOUR_MS, MINUTE_MS, QUARTER_MS
+from streams.index.summed_labels import encode_row
 from tests.support.events import T0
 from tests.support.flow_harness import METHODOLOGY
 
 SP = SourcePartition("orders", 0)
 PK = METHODOLOGY.markets["PK"]
-NO_LABELS = PackedRow([])
+NO_LABELS = encode_row(PackedRow([]))
 
 
 def folded(pane_ms: int) -> tuple[Ledger, list[int]]:
@@ -80,7 +90,7 @@ def test_label_rows_of_open_days_are_kept():
     row = [1] * ledger.layout.day_width
 
     def apply(day, through, number, sp=SP):
-        labels, key = PackedRow([0, number]), f"{day}|{sp}".encode()
+        labels, key = encode_row(PackedRow([0, number])), f"{day}|{sp}".encode()
         ledger.apply_row(
             SlotKey("PK", DAY, day), sp, through, row, b"", key, offset=0, labels=labels
         )
@@ -111,3 +121,44 @@ def test_an_open_row_is_dropped_with_its_hour():
     list(ledger.expire(start_ms + HOURS_KEPT_MS + HOUR_MS // 2))
     assert ledger.hour_sum(start_ms) is None
     assert list(ledger.garbage) == [b"key"]
+
+
+@pytest.mark.parametrize("interrupted", ["by nothing", "by a late row", "by time that leaps"])
+def test_an_old_hour_is_cut_some_labels_at_a_step(interrupted, monkeypatch):
+    monkeypatch.setattr(ledger_module, "CUT_IN_A_STEP", 5)
+    start_ms = T0 - T0 % HOUR_MS
+    ledger = Ledger(PK, METHODOLOGY)
+
+    def sell(minute: int, books: int, offset: int = 0) -> None:
+        texts = ["0books", *(f"0new {minute} {at}" for at in range(3))]
+        numbers = [0, books, 24, books, 27, 1, 30, 1, 33, 1]
+        packed = PackedRow(numbers, texts)
+        slot = SlotKey("PK", LIVE, start_ms + minute * MINUTE_MS)
+        row = ledger.members.live(packed)
+        ledger.apply_row(slot, SP, 7, row, b"", b"k", offset=offset, labels=encode_row(packed))
+        ledger.fold_closed(SP, slot.slot + HOUR_MS)
+
+    for minute in range(4):
+        sell(minute, 2)
+    hour = ledger.merged[HOUR, start_ms]
+    until_ms = start_ms + HOURS_LABELLED_MS + MINUTE_MS
+    reads = 0
+    list(ledger.expire(until_ms))
+    while hour.labels is None:
+        reads += 1
+        if reads == 2 and interrupted == "by a late row":
+            sell(59, 1, offset=9)
+            assert hour.labels is not None
+        elif reads == 2 and interrupted == "by time that leaps":
+            list(ledger.expire(start_ms + MINUTES_KEPT_MS + 1))
+            assert hour.labels is not None
+            assert (MINUTE, start_ms) not in ledger.merged
+        else:
+            list(ledger.expire(until_ms))
+    assert reads == (4 if interrupted == "by nothing" else 2)  # two rows a step, each twice
+    late = interrupted == "by a late row"
+    (row,) = ledger.label_rows((HOUR, start_ms))
+    assert row.labels == ["0books", "0\0"]
+    assert row.numbers == [0, 9, 24, 9, 27, 15] if late else [0, 8, 24, 8, 27, 12]
+    assert ledger.members.live(row) == ledger.hour_sum(start_ms)
+    assert not hour.written

@@ -23,6 +23,7 @@ from streams.records.kafka_logs import Stored
 from streams.records.values_log import MarketValues, ValuesLog
 from streams.worker.level2 import _tombstones
 from tests.property.test_redefined_market import ONE, PK, START_MS, define
+from tests.property.test_redefined_market import follow as in_force
 from tests.support.flow_harness import ORDERS, PAYMENTS, Flow, order, payment
 
 M = MemberDefinition
@@ -51,7 +52,7 @@ def flow():
 
 def follow(flow: Flow, new: Definitions, version: int) -> Publication:
     define(flow, new, version)
-    flow.compiles[0].follow()
+    in_force(flow)
     (publication,) = flow.step(0)
     return publication
 
@@ -153,7 +154,7 @@ def test_each_version_is_journaled_once_with_who_why_and_what_it_changed(flow):
     written(3, 4, document(without="books"), "a mistake")
     written(4, 5, gnomes, "undone")
     before = len(flow.history)
-    flow.compiles[0].follow()
+    in_force(flow)
     flow.step(0)
     flow.now_ms += 5_000
     flow.run()

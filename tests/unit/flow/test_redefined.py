@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from streams.flow import market as market_module
+from streams.flow.merged import decode_merged
 from streams.index import summed_labels
 from streams.index.definitions import Definitions, MemberDefinition, definitions_of, market_with
 from streams.index.methodology import Methodology
@@ -28,7 +29,7 @@ M = MemberDefinition
 
 @pytest.fixture(autouse=True)
 def _whole(monkeypatch):
-    """What was cut from an hour a day ago is `other` by any later definitions."""
+    """A label that was said once is kept, also in an hour a day ago."""
     monkeypatch.setattr(summed_labels, "LABEL_EVENTS_MIN", 0)
 
 
@@ -425,7 +426,7 @@ def test_versions_of_a_topic_that_was_created_again_are_not_taken_for_those_of_t
     flow.book.definitions.topic_id = "first"
     gnomes = document(gnomes=M(labels=("garden gnomes",)))
     define(flow, gnomes, 3)
-    flow.compiles[0].follow()
+    follow(flow)
     flow.step(0)
     assert flow.history[-1].fence_record.definitions_id == "first"
     flow.book.definitions.topic_id = "second"
@@ -450,3 +451,54 @@ def test_a_publication_by_the_methodology_is_of_no_topic():
     flow.book.definitions.topic_id = "first"
     pass_time(flow)
     assert flow.history[-1].fence_record.definitions_id == ""
+
+
+def test_what_was_too_small_to_be_kept_stays_with_its_member_and_follows_it(monkeypatch):
+    """No label of this market is said five times in an hour: its hours keep none after a day."""
+    monkeypatch.setattr(summed_labels, "LABEL_EVENTS_MIN", 5)
+    flow = running(4)
+    pass_time(flow)
+    hour = (START_MS - 1_000) // HOUR_MS * HOUR_MS
+    orders = {}
+    for version, members in enumerate(
+        (
+            {"gnomes": M(labels=("garden gnomes",))},
+            {"letters": M(formerly=("books",))},
+            {"letters": M()},
+            {"books": M(), "computing": M(parent="books")},
+        ),
+        1,
+    ):
+        own = definitions_of(PK)
+        kept = {name: each for name, each in own.category.items() if name != "books"}
+        if "gnomes" in members:
+            kept = own.category
+        define(flow, msgspec.structs.replace(own, category=kept | members), version)
+        first = len(flow.history)
+        follow(flow)
+        flow.step(0)
+        while flow.compiles[0].behind:
+            flow.step(0)
+        ledger = flow.compiles[0].markets["PK"].ledger
+        assert ledger.merged["h", hour].cut_by == 0
+        assert decode_merged(stored(flow, f"h|PK|{hour}|")).definitions == version
+        block, row = ledger.layout.category, ledger.hour_sum(hour)
+        found = {name: row[block.at(name)] for name in block.members}
+        orders[version] = {name: count for name, count in found.items() if count}
+        if version == 1:
+            closed = [each for of in flow.history[first:] for each in of.closings]
+            hours = {each.start_ms for each in closed if each.kind == "hour"}
+            assert hours == {hour + 3 * DAY_MS}, "that of the day before was cut, and is as it was"
+    assert orders == {
+        1: {"books": 1, "other": 1},
+        2: {"letters": 1, "other": 1},
+        3: {"other": 2},
+        4: {"books": 1, "other": 1},
+    }
+
+
+def stored(flow: Flow, beginning: str) -> bytes:
+    (found,) = [
+        value for key, value in flow.tables[0].items() if key.startswith(beginning.encode())
+    ]
+    return found

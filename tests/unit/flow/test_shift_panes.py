@@ -21,6 +21,7 @@ from streams.index.measured import ExpectedRow
 from streams.index.noise import Noise
 from streams.index.panes import HOUR_MS, MINUTE_MS, of_minute
 from streams.index.shift_clock import FAST_SIZE, MICRO
+from streams.index.summed_labels import encode_row
 from streams.publish.incident_records import published_incident
 from tests.support.flow_harness import METHODOLOGY
 
@@ -72,7 +73,14 @@ class Worker:
         row[col.ORDERS] = orders
         key = SlotKey("PK", LIVE_BOOK, pane_ms)
         self.ledger.apply_row(
-            key, SP, through, row, b"", f"{pane_ms}".encode(), offset=1, labels=PackedRow([])
+            key,
+            SP,
+            through,
+            row,
+            b"",
+            f"{pane_ms}".encode(),
+            offset=1,
+            labels=encode_row(PackedRow([])),
         )
 
     def step(self, as_of_ms):

@@ -61,7 +61,7 @@ TOUCHED = closing(cause="definition", gone=("orders:category:other",), gnomes=4)
 )
 def test_an_hour_has_what_was_said_of_it_last(name, closings, observed):
     """None: the journal no longer has the closing that said it."""
-    query = JournalQuery("key", frozenset(), frozenset(), name, frozenset({START_MS}))
+    query = JournalQuery("key", frozenset(), frozenset(), name, (), frozenset({START_MS}))
     search = JournalSearch(query, edition=1)
     judge = ExpectedJudge(METHODOLOGY, {}, Report(), DEFINED)
     judge._wanted_hours["PK"].add(START_MS)

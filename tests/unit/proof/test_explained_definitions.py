@@ -18,7 +18,7 @@ from streams.proof.explain.journaled_vintages import Vintages
 from streams.proof.explain.made_of import RowsRead
 from streams.publish.journal import journal_records
 from streams.records.journal_record import JournalRecord, decode_journal
-from tests.property.test_redefined_market import ONE, PK, START_MS, begun, define
+from tests.property.test_redefined_market import ONE, PK, START_MS, begun, define, follow
 from tests.support.flow_harness import ORDERS, PAYMENTS, order, payment
 
 HOURS = LocalHours(PK.time_zone)
@@ -48,7 +48,7 @@ class Renamed:
         define(flow, document, 3)
         self.market = market_with(PK, document, 3)
         vintages = [each for each in flow.history if each.vintages]
-        flow.compiles[0].follow()
+        follow(flow)
         (self.after,) = flow.step(0)
         self.journal = [record for made in vintages for record in journal_records(made, "j")]
 

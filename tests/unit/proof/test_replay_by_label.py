@@ -15,9 +15,12 @@ from streams.flow.wire import PartialKey, PartialRecord, parse_key
 from streams.index.definition_records import definitions_record
 from streams.index.definitions import Definitions, MemberDefinition, market_with
 from streams.index.label_rows import LIVE_BOOK
+from streams.index.label_text import MORE
 from streams.index.member_lists import members_of
+from streams.index.member_rows import MemberRows
 from streams.index.methodology import Methodology
 from streams.index.panes import HOUR_MS, MINUTE_MS, rfc3339
+from streams.index.summed_labels import encode_row
 from streams.index.values import Fence, Snapshot
 from streams.proof.audit.checkpoints import CheckpointLog
 from streams.proof.audit.cuts import Cut, PartialsLog
@@ -337,6 +340,38 @@ def test_what_definitions_read_from_labels_that_were_cut_is_judged_by_those(monk
     assert "orders" not in found
 
 
+@pytest.mark.parametrize("wrong", ["more", "other"])
+def test_labels_that_are_cut_without_their_member_are_found(wrong, monkeypatch):
+    """By the definitions that cut them too, whose rows are right."""
+    monkeypatch.setattr("streams.index.summed_labels.LABEL_EVENTS_MIN", 45)
+    if wrong == "more":
+        monkeypatch.setattr(MemberRows, "cut", lambda _, stored: f"{stored[0]}{MORE}")
+    else:
+        monkeypatch.setattr(MemberRows, "_successor", lambda *_: None)
+    flow = sold()
+    sold(2, flow=flow, first=30 * 60)
+    report = audited(flow)
+    fields = {each.field for each in report.differences}
+    if wrong == "more":
+        assert {"category (cut of books) orders", "category (more) units"} <= {
+            each.replace("/", " ") for each in fields
+        }
+        assert {each.stage for each in report.differences} == {"merged"}
+        return
+    assert report.equal
+    flow.methodology = by_document()
+    for partition in flow.compiles:
+        flow.start_compile(partition)
+        for market in flow.compiles[partition].markets.values():
+            for slot in market.ledger.merged.values():
+                slot.written = False
+    sold(2, flow=flow, first=30 * 60 + 2)
+    report = audited(flow, defined())
+    assert "category/men's fashion/orders" in {
+        each.field for each in report.differences if each.stage == "merged"
+    }
+
+
 @pytest.mark.parametrize(
     ("member", "each"),
     {
@@ -382,7 +417,7 @@ def test_a_merged_slot_that_is_wrong_by_one_label_is_found():
             row.labels[row.labels.index("0shoes")] = "0sandals"
             at = next(start for start, each in panes.items() if each is held)
             panes[at] = HeldLabels(LIVE_BOOK)
-            panes[at].add(row)
+            panes[at].add(encode_row(row))
             record.labels = encode_labels(rest, panes, labelled)
             table[key] = encode_merged(record)
             names.add(key.split(b"|")[2].decode())
