@@ -13,6 +13,7 @@ from streams.console.errors import OperationError, unknown_market
 from streams.console.progress import ProgressFunction, no_progress
 from streams.flow.own_records import UNREADABLE
 from streams.flow.wire import PartialKey, decode_partial, parsed_key, partition_of
+from streams.index.definitions import METHODOLOGY_VERSION, market_with
 from streams.index.hours import LocalHours
 from streams.index.instants import parse_instant
 from streams.index.learning import Factor
@@ -38,6 +39,7 @@ from streams.proof.explain.formula_words import FORMULAS
 from streams.proof.explain.journal_query import JournalQuery, query_of
 from streams.proof.explain.made_of import RowsRead, why_not_rows
 from streams.records.answer_record import refused_answer
+from streams.records.definitions_log import read_definitions
 from streams.records.factors import FactorHistory
 from streams.records.history_record import refused_history
 from streams.records.journal_record import Journaled, JournalRecord, read_journaled
@@ -73,6 +75,7 @@ async def explain(
         reader = _Reader(logs, counts, settings, market, frozenset(methodology.markets))
         progress("reading what was published", 0, 0)
         values, held = await reader.find(asked)
+        market = await reader.market_of(held)
         progress("reading the journal", 0, 0)
         wanted = query_of(held.value, market, LocalHours(market.time_zone))
         as_of_ms = parse_instant(held.value.as_of)
@@ -191,6 +194,21 @@ class _Reader:
                 if known is None or version.rank >= known.version.rank:
                     found[value.key] = PublishedValue(value, version, read.where, read.written_ms)
         return found
+
+    async def market_of(self, held: PublishedValue) -> Market:
+        """Return the market by the definitions that a value was published by. Raises OperationError."""
+        version, topic = held.version.definitions, self._topics.definitions
+        if version == METHODOLOGY_VERSION:
+            return self._market
+        log = await read_definitions(self._logs, topic, [self._market.code], self._market.code)
+        document = log.document(self._market, version)
+        if document is None:
+            raise OperationError(
+                f"{held.where} was published by version {version} of the definitions of "
+                f"{self._market.code}, which {topic} does not hold any more"
+            )
+        self._market = market_with(self._market, document, version)
+        return self._market
 
     # -- journal ---------------------------------------------------------------------------------
 

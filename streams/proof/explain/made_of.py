@@ -77,6 +77,9 @@ class RowsRead:
         self._span = span_of(held.value, hours)
         self._closing = query_of(held.value, market, hours).closing
         self._layout = Layout(market)
+        self._definitions = held.version.definitions
+        self._by_others: set[bytes] = set()
+        """Keys of merged slots that other definitions have read."""
         self._code = market.code
         self._pane_ms = methodology.pane_ms
         self._day = None if held.value.day is None else day_number(held.value.day)
@@ -120,12 +123,16 @@ class RowsRead:
 
     def take_table(self, key: bytes, value: bytes | None, offset: int) -> None:
         """Take a record of the merged table's changelog, with its offset."""
+        self._table.pop(key, None)
+        self._by_others.discard(key)
         if value is None:
-            self._table.pop(key, None)
             return
         kind, code, start, *_ = key.decode().split("|")
         if code == self._code and self._holds(kind, start):
             record = decode_merged(value)
+            if record.definitions != self._definitions:
+                self._by_others.add(key)
+                return
             self._table[key] = record.applied, restore(record, self._width, kind), offset
 
     def _holds(self, kind: str, start: str) -> bool:
@@ -166,6 +173,8 @@ class RowsRead:
             return f"{self._later_rows} rows of its span have come since; ask again"
         if any(merged.changed > self._applied for _, merged, _ in self._table.values()):
             return "rows that came since are in the merged slots; ask again"
+        if self._by_others:
+            return "merged slots of its span are read by other definitions than it was; ask again"
         if self.log_end < through_in_log(self._applied):
             return "the partials were created again since"
         if gone or self._day is not None or self._newest_ms - self._span.start_ms > STAYS_MS:
