@@ -14,6 +14,7 @@ import msgspec
 
 from streams.flow.compile import SHOWN_KIND
 from streams.flow.merged import DAY_KIND, HOUR
+from streams.index.formats import msgpack_reader
 from streams.records.kafka_logs import Stored
 
 
@@ -23,7 +24,7 @@ class _Defined(msgspec.Struct):
     definitions: int = 0
 
 
-_decode = msgspec.msgpack.Decoder(_Defined).decode
+_decode = msgpack_reader(_Defined)
 
 
 class SlotsLeft:
