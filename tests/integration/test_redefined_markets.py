@@ -54,15 +54,15 @@ class Shown(NamedTuple):
         """Fields that no edit touched. The base of the level was edited too."""
         return {
             field: text
-            for field, text in self._fields().items()
+            for field, text in self.all_fields().items()
             if field.split(":")[2] not in TOUCHED and LEVEL not in field
         }
 
     def counts(self):
-        found = self._fields().items()
+        found = self.all_fields().items()
         return {field: text for field, text in found if not field.startswith(MEASURED)}
 
-    def _fields(self):
+    def all_fields(self):
         found = {field: text for field, text in self.values.items() if not field.startswith("@")}
         return found | self.days
 
