@@ -1,9 +1,10 @@
-"""Checks of the labels that shops send: whether the methodology has a member for them, and rows room."""
+"""Checks of the labels that shops send: whether members have them, and rows room."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from streams.index.identifiers import DIMENSIONS
 from streams.proof.doctor.findings import Finding, Level
 from streams.publish.other_records import OthersOfDimension
 from streams.publish.other_words import say_others, share
@@ -23,7 +24,7 @@ def check_labels(held: Mapping[str, MarketRedis | None]) -> list[Finding]:
         finding
         for code, others in sorted(published.items())
         for each in others.dimensions
-        if each.dimension in _PLACES
+        if each.dimension in DIMENSIONS
         for finding in _of_dimension(code, others.day, each)
     ]
     if found or not published:
@@ -44,7 +45,8 @@ def _of_dimension(code: str, day: str, of: OthersOfDimension) -> Iterator[Findin
             where,
             f"at most {UNDECLARED_SHARE_MAX:.0%} of a day's {of.counted} whose label no member has",
             f"{share(of.undeclared, of):.1%}; in `other`: {made_of}",
-            f"name them in methodology.toml ({_PLACES[of.dimension]}), and raise `edition`",
+            f"run `ecindex definitions propose {code}`, and name them: "
+            "docs/methodology.md, Members and their labels",
             cause=f"undeclared {of.counted}",
         )
     if share(of.more, of) > MORE_SHARE_MAX:
@@ -58,12 +60,3 @@ def _of_dimension(code: str, day: str, of: OthersOfDimension) -> Iterator[Findin
             "docs/runbook.md, EcindexLabelsWithoutRoom",
             cause=f"without room {of.counted}",
         )
-
-
-_PLACES = {
-    "category": "a member of the market's `category_sets`",
-    "payment_method": "a method, or an alias of one",
-    "region": "`regions` of the market",
-    "channel": "a channel, or an alias of one",
-}
-"""Where methodology.toml names the labels of a dimension."""

@@ -5,12 +5,10 @@ from __future__ import annotations
 import pytest
 import typer.testing
 
-from streams.cli.commands import GROUPS
 from streams.cli.definitions_commands import definitions_app
 from streams.console.errors import OperationError
 from streams.index.definition_changes import LabelMove, MemberChange
 from streams.index.definitions import Definitions, MemberDefinition
-from streams.index.definitions_switch import WORKERS_APPLY_DEFINITIONS
 from streams.operate.defining import DefinitionsDiff, HistoryLine
 from streams.operate.definition_lines import diff_lines, history_lines
 from streams.operate.definitions_file import as_definitions_toml, read_definitions_file
@@ -75,10 +73,6 @@ def test_a_file_without_mistakes_is_called_so(tmp_path):
     path = written(tmp_path, 'market = "PK"\n[category.a]\n[region.b]\n')
     done = typer.testing.CliRunner().invoke(definitions_app, ["check", str(path)])
     assert (done.exit_code, done.output) == (0, "PK: 2 members, nothing is wrong\n")
-
-
-def test_no_command_changes_definitions_while_no_worker_applies_them():
-    assert ("definitions" in GROUPS) is WORKERS_APPLY_DEFINITIONS is False
 
 
 def test_lines_for_people():
