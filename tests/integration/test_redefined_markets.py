@@ -29,7 +29,8 @@ from streams.operate.definitions_file import as_definitions_toml
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow, pytest.mark.deep]
 
-HISTORY_MS = 27 * HOUR_MS
+HISTORY_MS = 50 * HOUR_MS
+"""A day of it is whole, so it has a level."""
 RUSH = 10
 LIVE_S = 10
 """An edit is live so long after its owner is ready."""

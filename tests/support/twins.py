@@ -11,7 +11,7 @@ from streams.index.panes import HOUR_MS, rfc3339
 from tests.support.flow_harness import order, payment
 
 EDITED, CONTROL = "PK", "QK"
-ORDERS_AN_HOUR = 360
+ORDERS_AN_HOUR = 200
 SAID = {
     "Books": 30, "Computing": 20, "garden gnomes": 10, "Gnomes": 10, "Mobiles": 8, "tablets": 8,
     "kurta": 8, "womens fashion": 10, "Mens Fashion": 10,
