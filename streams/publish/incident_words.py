@@ -342,10 +342,7 @@ def _what(incident: PublishedIncident) -> str:
         return f"{noun} {_of_outage(incident)}"
     if incident.state == "returning":
         return f"{noun} look as usual again after {size_words(incident.size.ratio)}"
-    now, size = incident.now, incident.size
-    if now is not None and _ms(now.since) >= _ms(size.since):
-        size = now
-    # Else the last minute is in part from before: a jump x6 that was found at once was "at 143 %".
+    size = _last_minutes(incident) or incident.size
     verb = "are at" if going else "were at"
     if incident.kind == "drift":
         verb = "have drifted to" if going else "had drifted to"
@@ -356,10 +353,19 @@ def _had_stopped(incident: PublishedIncident) -> bool:
     return incident.kind == "outage" or incident.stopped is not None
 
 
+def _last_minutes(incident: PublishedIncident) -> IncidentSize | None:
+    """Return its last minutes; None where they are in part from before it began, or not known.
+
+    A jump x6 that was found at once was "at 143 %", and a market that had just stopped "at 23 %".
+    """
+    now = incident.now
+    return now if now is not None and _ms(now.since) >= _ms(incident.size.since) else None
+
+
 def _of_outage(incident: PublishedIncident) -> str:
     if incident.state == "returning":
         return "had all but stopped and are coming back"
-    now, going = incident.now, incident.over is None
+    now, going = _last_minutes(incident), incident.over is None
     if going and now is not None and now.ratio > STOPPED_RATIO:
         return f"had all but stopped, and are at {size_words(now.ratio)}"
     return f"{'have' if going else 'had'} all but stopped"
@@ -381,10 +387,10 @@ def _now(incident: PublishedIncident, naming: MarketNaming) -> str:
 
 
 def _going_now(incident: PublishedIncident) -> str:
-    now = incident.now
-    if now is None:
+    if incident.now is None:
         return _unexpected_now(incident)
-    if _ms(now.since) < _ms(incident.size.since):
+    now = _last_minutes(incident)
+    if now is None:
         return "Now: not known, its first whole minute has not ended."
     count = f"{count_words(now.observed, counted(incident.dimension))} in {_last(now)}"
     back = " Its end is not confirmed yet." if incident.state == "returning" else ""

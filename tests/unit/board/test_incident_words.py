@@ -441,6 +441,20 @@ def test_an_outage_that_comes_back_in_part_has_not_all_but_stopped():
     assert words.headline == "Bangladesh: orders had all but stopped, and are at 50 % of usual"
 
 
+def test_a_stop_that_is_younger_than_the_last_whole_minute_is_not_said_to_come_back():
+    """A market at 0 was told as "had all but stopped, and are at 23 % of usual": of the minute before."""
+    shown = published_incident(incident(stopped=True))
+    began_ms = parse_instant(shown.now.until) - 30_000
+    young = REPLACE(
+        shown,
+        size=REPLACE(shown.size, since=rfc3339(began_ms)),
+        now=REPLACE(shown.now, observed=36.0, ratio=0.23),
+    )
+    words = say_incident(young, BD)
+    assert words.headline == "Bangladesh: orders have all but stopped"
+    assert words.now == "Now: not known, its first whole minute has not ended."
+
+
 def test_when_people_were_told_is_in_the_timeline_where_it_is_known():
     stop = incident(stopped=True, over_ms=AS_OF_MS)
     sent = {
