@@ -10,8 +10,8 @@ import msgspec
 from streams.flow.ledger import Ledger
 from streams.flow.shift_watch import SeriesStatus
 from streams.index.demand import SCALE
-from streams.index.incidents import Incident
-from streams.index.indices import MARKET
+from streams.index.incidents import Incident, IncidentShift
+from streams.index.indices import ALL, MARKET
 from streams.index.measured import ExpectedRow
 from streams.index.noise import Noise
 from streams.index.panes import HOUR_MS, MINUTE_MS
@@ -81,12 +81,11 @@ class MarketSuspicions:
         if until_ms == self._until_ms and statuses is self._judged:
             return  # no pane is new, and none changed
         self._until_ms, self._judged = until_ms, statuses
+        shifts = [shift for incident in incidents for shift in incident.shifts]
         explained = frozenset(
-            shift.direction
-            for incident in incidents
-            for shift in incident.shifts
-            if shift.dimension == MARKET and not shift.over_ms
+            shift.direction for shift in shifts if shift.dimension == MARKET and not shift.over_ms
         )
+        told_ms = _told_until(shifts)
         facts = self._spans(FACT_SPANS_MS, from_ms, until_ms)
         longer = (
             self._spans(LONG_SPANS_MS, from_ms, until_ms)
@@ -95,7 +94,13 @@ class MarketSuspicions:
         )
         found = []
         for status in statuses:
-            spans = facts + longer if _may_page(status) else facts
+            own = status.series.dimension, status.series.member
+            since_ms = max(told_ms.get(own, 0), told_ms.get((MARKET, ALL), 0))
+            spans = [
+                span
+                for span in (facts + longer if _may_page(status) else facts)
+                if until_ms - span.length_ms >= since_ms
+            ]
             suspicion = self._suspicion(status, spans, until_ms)
             if suspicion is not None:
                 found.append(suspicion)
@@ -149,6 +154,19 @@ class MarketSuspicions:
                 row = self._ledger.window_sum(since_ms, until_ms)
                 found.append(_Span(until_ms - since_ms, row, expectation.row, expectation.noise))
         return found
+
+
+def _told_until(shifts: Iterable[IncidentShift]) -> dict[tuple[str, str], int]:
+    """Return until when the last shift of each series was told, of those that are over.
+
+    What came before is no suspicion: for five minutes after an outage a market at twice its usual orders
+    was suspected to fall, which kept its rise from being suspected.
+    """
+    found: dict[tuple[str, str], int] = {}
+    for shift in shifts:
+        name = shift.dimension, shift.member
+        found[name] = max(found.get(name, 0), shift.over_ms)
+    return found
 
 
 def _count(span: _Span, column: int) -> SpanCount:

@@ -515,7 +515,13 @@ def _affected(incident: PublishedIncident, suspected: Iterable[PublishedSuspicio
     ]
     if incident.over is not None:
         suspected = ()
-    suspects = [_name_of(each) for each in suspected if (each.dimension, each.member) != own]
+    suspects = [
+        _name_of(each) if each.direction == incident.direction
+        # In a fall's card a jump read as one more that falls.
+        else f"a {_TURNS[each.direction]} of {_name_of(each)}"
+        for each in suspected
+        if (each.dimension, each.member) != own
+    ]  # fmt: skip
     sentences = (
         _listed("Shifted too", [name for over, name in others if not over]),
         _listed("Over", [name for over, name in others if over]),

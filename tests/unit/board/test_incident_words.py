@@ -171,6 +171,9 @@ def test_a_jump_is_sized_by_its_last_minutes_and_what_is_in_excess():
     assert beside == "No other shift is confirmed. Suspected: the whole market."
     too = say_incident(published_incident(shown), BD, [total]).affected
     assert too == "Shifted too: Sindh (region). Suspected: the whole market."
+    falls = published_suspicion(suspicion("region", "sindh"))
+    beside = say_incident(alone, BD, [falls]).affected
+    assert beside == "No other shift is confirmed. Suspected: a fall of Sindh (region)."
 
 
 def test_a_shift_that_has_just_begun_is_not_sized_by_what_was_before_it():
@@ -442,7 +445,7 @@ def test_an_outage_that_comes_back_in_part_has_not_all_but_stopped():
 
 
 def test_a_stop_that_is_younger_than_the_last_whole_minute_is_not_said_to_come_back():
-    """A market at 0 was told as "had all but stopped, and are at 23 % of usual": of the minute before."""
+    """A market at 0 was told as "had all but stopped, and are at 23 % of usual"."""
     shown = published_incident(incident(stopped=True))
     began_ms = parse_instant(shown.now.until) - 30_000
     young = REPLACE(
