@@ -120,7 +120,7 @@ class MarketSuspicions:
         self._memory.note(name, nats, until_ms, shifted=status.shift is not None)
         if status.shift is not None:
             return None
-        found = suspect(name, counts, status.evidence_ratio, limit, until_ms)
+        found = suspect(name, counts, status.evidence_ratio, limit, until_ms, status.leaning)
         return found if found is None or found.observed else self._quiet(found, at)
 
     def _quiet(self, suspicion: Suspicion, column: int) -> Suspicion:

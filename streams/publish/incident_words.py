@@ -261,12 +261,15 @@ def lead_dates(incident: PublishedIncident) -> tuple[str, str]:
 
 
 def _sent(sent: PublishedSent, series: str, found: str) -> list[tuple[str, str]]:
-    """Return when people were told of a series that was found then, and of the incident before."""
+    """Return when people were told of a series that was found then, and of the incident before.
+
+    What was told before it was found was of another shift: of a second stop it is not known.
+    """
     first = one_line(f"sent ({', '.join(sent.receivers)})", LINE_MAX), sent.first
-    own = sent.led_by.get(series)
-    if own is not None and _ms(own) > _ms(sent.first):
+    own = sent.led_by.get(series, sent.first)
+    if _ms(own) > _ms(sent.first) and _ms(own) >= _ms(found):
         return [(f"first of it {first[0]}", first[1]), ("sent", own)]
-    if own is None and _ms(sent.first) < _ms(found):
+    if _ms(sent.first) < _ms(found):
         return [(f"first of it {first[0]}", first[1])]
     return [first]
 
