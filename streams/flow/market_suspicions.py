@@ -85,7 +85,7 @@ class MarketSuspicions:
         explained = frozenset(
             shift.direction for shift in shifts if shift.dimension == MARKET and not shift.over_ms
         )
-        told_ms = _told_until(shifts)
+        ends_ms = _last_ends(shifts)
         facts = self._spans(FACT_SPANS_MS, from_ms, until_ms)
         longer = (
             self._spans(LONG_SPANS_MS, from_ms, until_ms)
@@ -95,7 +95,7 @@ class MarketSuspicions:
         found = []
         for status in statuses:
             own = status.series.dimension, status.series.member
-            since_ms = max(told_ms.get(own, 0), told_ms.get((MARKET, ALL), 0))
+            since_ms = max(ends_ms.get(own, 0), ends_ms.get((MARKET, ALL), 0))
             spans = [
                 span
                 for span in (facts + longer if _may_page(status) else facts)
@@ -156,8 +156,8 @@ class MarketSuspicions:
         return found
 
 
-def _told_until(shifts: Iterable[IncidentShift]) -> dict[tuple[str, str], int]:
-    """Return until when the last shift of each series was told, of those that are over.
+def _last_ends(shifts: Iterable[IncidentShift]) -> dict[tuple[str, str], int]:
+    """Return when the last shift of each series was over; 0: none is.
 
     What came before is no suspicion: for five minutes after an outage a market at twice its usual orders
     was suspected to fall, which kept its rise from being suspected.
