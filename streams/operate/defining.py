@@ -118,6 +118,7 @@ async def apply_definitions(
     """Put a file's document into force. Raises OperationError, also when another came first."""
     code = file.document.market
     async with opened(settings, code) as found:
+        _refuse_same(found, file.document)
         if file.base is None:
             raise OperationError(
                 f"the file does not say which version it builds upon: begin with `ecindex definitions "
@@ -142,15 +143,22 @@ async def undo_definitions(
             raise OperationError(
                 f"{code} has the methodology's definitions: nothing is to be undone"
             )
-        return await _apply(settings, found, found.document(applied[-1].base), by, reason)
+        before = found.document(applied[-1].base)
+        _refuse_same(found, before)
+        return await _apply(settings, found, before, by, reason)
+
+
+def _refuse_same(found: DefinitionsOf, document: Definitions) -> None:
+    if document == found.document(found.version):
+        raise OperationError(
+            f"{document.market}: version {found.version} is this document: nothing changes"
+        )
 
 
 async def _apply(
     settings: Settings, found: DefinitionsOf, document: Definitions, by: str, reason: str
 ) -> DefinitionsApplied:
     code, version, topic = found.market.code, found.version, settings.topics.definitions
-    if document == found.document(version):
-        raise OperationError(f"{code}: version {version} is this document: nothing changes")
     _check_cells(found, document)
     try:
         record = definitions_record(

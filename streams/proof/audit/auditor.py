@@ -304,7 +304,7 @@ class _Auditor:
         judge_levels(
             self._methodology, settled.values, days, self._calendar, self._blind, self._report
         )
-        expected.shifts.judge(self._methodology.edition, self._report)
+        expected.shifts.judge(self._methodology.edition, self._report, self._published.markets)
         orders, payments = self._inputs
         expected.judge_vintages(
             lambda code, version: finals.of(code, version).hours,

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import msgspec
+
 from streams.flow.answer_book import MarketAnswers
 from streams.flow.market_shifts import (
     KEPT_MINUTES,
@@ -17,8 +19,10 @@ from streams.flow.market_shifts import (
     shifted_of,
 )
 from streams.flow.shift_watch import FINAL
+from streams.index.indices import METHOD
 from streams.index.instants import parse_instant
 from streams.index.learning import Relevel, Shifted
+from streams.index.methodology import Market
 from streams.index.panes import MINUTE_MS, of_minute, rfc3339
 from streams.index.shift_series import PAYMENT_FAILURE
 from streams.proof.audit.report import EXPECTED, Report
@@ -77,12 +81,18 @@ class Shifts:
             relevels_of(record.kept, until_ms, answers),
         )
 
-    def judge(self, edition: int, report: Report) -> None:
-        """Compare the shifts that are kept with those published of final minutes."""
+    def judge(self, edition: int, report: Report, markets: Mapping[str, Market] = {}) -> None:
+        """Compare the shifts that are kept with those published of final minutes.
+
+        ``markets``: by the definitions in force. What was published under a former id is kept under
+        the present one.
+        """
         report.unreadable_of(EXPECTED, self.unreadable)
         for market, record in self.kept.items():
             published = [
-                each for each in self._final if (each.market, each.edition) == (market, edition)
+                _as_called_now(each, markets.get(market))
+                for each in self._final
+                if (each.market, each.edition) == (market, edition)
             ]
             pages = {(each.series, each.number): each for each in published if each.event == "page"}
             for kept in record.kept:
@@ -97,6 +107,14 @@ class Shifts:
                 if not _is_kept(page, record):
                     key = f"{market} shift {page.dimension} {page.member} {page.number}"
                     report.differs(EXPECTED, key, "kept", page.start, None, _WHERE)
+
+
+def _as_called_now(shift: PublishedShift, market: Market | None) -> PublishedShift:
+    dimension = METHOD if shift.dimension == PAYMENT_FAILURE else shift.dimension
+    if market is None or shift.member in market.members().get(dimension, (shift.member,)):
+        return shift
+    member = market.renamed.get((dimension, shift.member), shift.member)
+    return msgspec.structs.replace(shift, member=member)
 
 
 def _judge_kept(

@@ -13,7 +13,7 @@ import numpy as np
 
 from streams.flow.history_book import HistoryBook, MarketHistory
 from streams.index.expectation import fit
-from streams.index.history_records import DECLARED_KIND, HistoryError, parse_key
+from streams.index.history_records import DECLARED_KIND, HistoryError, SeededRow, parse_key
 from streams.index.hours import Calendar, calendar_of, local_hours
 from streams.index.indices import MARKET, METHOD
 from streams.index.learning import Relevel, Shifted, lessons
@@ -68,6 +68,10 @@ class VintageJudge:
         self._report = report
         self._local = local_hours(market.time_zone)
         self._table = series_table(Layout(market))
+        self._former: dict[tuple[str, str], set[tuple[str, str]]] = {}
+        """Of each member that had other ids: those."""
+        for (dimension, former), member in market.renamed.items():
+            self._former.setdefault((dimension, member), set()).add((dimension, former))
         self._factors = FactorHistory(market)
         for stamp_ms, key, value in history:
             self._factors.add_record(key, value, stamp_ms)
@@ -172,10 +176,17 @@ class VintageJudge:
                 if first_ms is not None and hour_ms >= first_ms:
                     counts[at, number], known[at, number] = sums.get(names[number], 0), 1
                 elif seed is not None:
-                    row = rows.get(series.scope)
+                    row = rows.get(series.scope) or self._under_former(series.scope, rows)
                     counts[at, number] = getattr(row, series.measure, None) or 0
                     known[at, number] = (series.scope[0], series.measure) in seed.given
         return counts, known
+
+    def _under_former(
+        self, scope: tuple[str, str], rows: Mapping[tuple[str, str], SeededRow]
+    ) -> SeededRow | None:
+        """Return what a seed says of a member under an id that it had, the first there is."""
+        former = self._former.get(scope, ())
+        return next((row for each, row in rows.items() if each in former), None)
 
 
 def _sum_name(series: Series) -> str:

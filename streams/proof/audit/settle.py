@@ -16,6 +16,7 @@ from streams.index.values import Fence
 from streams.proof.audit.checkpoints import CheckpointChain, CheckpointLog
 from streams.proof.audit.cuts import MarketChanges, PartialsLog
 from streams.proof.audit.report import PROGRESS, REDIS, VALUES, Report
+from streams.proof.audit.slots_left import SlotsLeft
 from streams.proof.recompute.slots import SlotCalendar
 from streams.records.kafka_logs import Extent, Logs, Stored
 from streams.records.redis_reader import MarketRedis, RedisReader
@@ -84,8 +85,11 @@ async def settle(
     settled = Settled(_checkpoints(settings, methodology, counts, report))
     await _await_level1(settings, counts, logs, settled, report, deadline_ms)
     changes = await _changes(settings, methodology, counts, logs)
+    table = changelog_topic(
+        names.app_id(methodology.edition, settings.topics.prefix), names.MERGED_TABLE
+    )
     values = await _await_level2(
-        settings, counts, logs, changes, markets, versions, deadline_ms, report
+        settings, counts, logs, changes, markets, versions, table, deadline_ms, report
     )
     report.unreadable_of(VALUES, values.unreadable)
     settled.values = {code: values.markets[code] for code in markets if code in values.markets}
@@ -182,13 +186,19 @@ async def _await_level2(
     changes: dict[str, MarketChanges],
     markets: Sequence[str],
     versions: Mapping[str, int],
+    table: str,
     deadline_ms: int,
     report: Report,
 ) -> ValuesLog:
     topic = settings.topics.values
     values = ValuesLog()
+    slots = SlotsLeft([code for code in markets if versions.get(code)])
+    # The table first: it names a slot's definitions once the values are in their topic.
+    read = [(table, slots.apply_record)] if any(versions.values()) else []
     tails = [
-        Tail(TopicPartition(topic, number), values.apply_record) for number in range(counts[topic])
+        Tail(TopicPartition(name, number), apply)
+        for name, apply in (*read, (topic, values.apply_record))
+        for number in range(counts[name])
     ]
     while True:
         for tail in tails:
@@ -204,7 +214,13 @@ async def _await_level2(
             for code, market in values.markets.items()
             if market.version is not None and market.version.definitions < versions.get(code, 0)
         }
-        if not behind and not unfinished and not lagging:
+        left = {
+            code: found
+            for code, market in values.markets.items()
+            if market.version is not None
+            and (found := slots.behind(code, market.version.definitions))
+        }
+        if not behind and not unfinished and not lagging and not left:
             return values
         if monotonic_ms() > deadline_ms:
             break
@@ -214,6 +230,9 @@ async def _await_level2(
     for code, found in lagging.items():
         wanted = f"at least {versions[code]}, the version in force"
         report.differs(PROGRESS, code, "definitions", wanted, found, topic)
+    for code, slots_left in left.items():
+        wanted = "every final hour and day by the definitions published"
+        report.differs(PROGRESS, code, "redefined", wanted, f"{slots_left} by older ones", table)
     return values
 
 

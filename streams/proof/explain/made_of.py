@@ -133,8 +133,8 @@ class RowsRead:
 
     def take_table(self, key: bytes, value: bytes | None, offset: int) -> None:
         """Take a record of the merged table's changelog, with its offset."""
+        self._table.pop(key, None)
         if value is None:
-            self._table.pop(key, None)
             return
         kind, code, start, *_ = key.decode().split("|")
         if code == self._code and self._holds(kind, start):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 
 import msgspec
 import pytest
@@ -73,7 +74,7 @@ def kept_by(market):
     return topic, kept, hours_of_the_log(market.flow)
 
 
-def judged(market, kept_shifts, *, change=None, topic=None, without=False, answers=()):
+def judged(market, kept_shifts, *, change=None, topic=None, without=False, answers=(), markets=()):
     """Report; ``change`` is given the kept record."""
     records, (shifts, kept, hours) = stored(market.flow), kept_shifts
     report = Report()
@@ -92,7 +93,7 @@ def judged(market, kept_shifts, *, change=None, topic=None, without=False, answe
     if change is not None:
         change(record)
     judge.shifts.kept = {} if without else {"PK": record}
-    judge.shifts.judge(METHODOLOGY.edition, report)
+    judge.shifts.judge(METHODOLOGY.edition, report, dict(markets))
     judge.judge_vintages(lambda *_: hours, ("orders", "payments"), NEVER_MS)
     return report
 
@@ -109,6 +110,31 @@ def test_a_vintage_is_learnt_again_without_the_hours_of_a_shift(market, kept_shi
     assert report.equal, "\n".join(report.lines())
     assert report.judged[EXPECTED] > 80
     assert report.not_judged == []
+
+
+@pytest.mark.deep
+def test_a_shift_that_was_published_under_a_former_id_is_kept_under_the_present_one(
+    market, kept_shifts
+):
+    members = METHODOLOGY.markets["PK"].categories
+    kept = scope(decode_shifts(kept_shifts[1]))
+    former = next(each for dimension, each in kept if dimension == "category")
+    now = dataclasses.replace(
+        METHODOLOGY.markets["PK"],
+        categories=tuple("letters" if each == former else each for each in members),
+        renamed={("category", former): "letters"},
+    )
+
+    def rename(record):
+        for each in record.kept:
+            each.member = "letters" if each.member == former else each.member
+
+    def of_shifts(**markets):
+        report = judged(market, kept_shifts, change=rename, markets=markets)
+        return {each.field for each in report.differences if " shift " in each.key}
+
+    assert of_shifts(PK=now) == set()
+    assert of_shifts() == {"record", "kept"}
 
 
 @pytest.mark.deep

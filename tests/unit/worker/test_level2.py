@@ -77,7 +77,7 @@ class Stepped:
         self.markets = compiled.markets
         self.behind = self.detecting = False
         self.lost = None
-        self.outdated = False
+        self.outdated = self.following = False
         self.unapplied = {}
         self.catching_up = compiled.catching_up
         self.steps = 0
