@@ -74,9 +74,9 @@ def worth_telling(
 ) -> bool:
     """Whether there is more to tell since a message than that some of its alerts have ended.
 
-    ``lead``, ``series``: name and ``dimension:member`` of the series that leads the incident; empty where
-    none is known. Another one that leads is news only where its own alert fires and none has ended: what
-    leads when an outage ends is a member of which it is not known yet that it is back.
+    ``lead``, ``series``: name and ``dimension:member`` of the series that leads the incident; empty
+    where none is known. Another one that leads is news only where its own alert fires and none has
+    ended: what leads when an outage ends is a member of which it is not known yet that it is back.
     """
     if not firing.keys() <= set(before.firing) or before.paging not in (None, paging_names(firing)):
         return True
