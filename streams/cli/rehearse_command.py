@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -51,7 +50,6 @@ def rehearse(
     """Show what would have paged on a history of your own, when and why; nothing is sent."""
     from rich.console import Console
 
-    from streams.records.definitions_log import markets_in_force
     from streams.rehearsal import command
     from streams.rehearsal.history import count_files, count_log
     from streams.rehearsal.print_rehearsal import print_rehearsal
@@ -69,7 +67,6 @@ def rehearse(
         if picture is not None:
             check_picture(picture)
         if path is None:
-            methodology = replace(methodology, markets=run(markets_in_force(settings)))
             counted = run(count_log(settings, methodology, tell))
         else:
             counted = count_files(settings, path, methodology)

@@ -19,12 +19,10 @@ from streams.index.history_records import (
     declaration_records,
     is_plausible,
 )
-from streams.index.indices import ALL, MARKET
 from streams.index.instants import typed_instant
 from streams.index.methodology import FACTOR_MAX, FACTOR_MIN, Market
 from streams.index.panes import HOUR_MS, LocalDays, day_number, rfc3339
 from streams.index.stamps import LOG_APPEND_TIME
-from streams.records.definitions_log import markets_in_force
 from streams.records.kafka_topics import connected
 from streams.records.kafka_words import in_words
 from streams.settings import Settings, load_methodology
@@ -94,7 +92,7 @@ async def seed(settings: Settings, path: Path) -> list[Seeded]:
 
     A market uses its hours once its last record is in the log.
     """
-    markets = await markets_in_force(settings)
+    markets = load_methodology(settings).markets
     try:
         seeds = seed_of(read_rows(path), markets)
     except (SourceError, csv.Error, OSError, UnicodeDecodeError) as error:
@@ -123,7 +121,7 @@ async def expect(
     market = markets.get(code)
     if market is None:
         raise unknown_market(code, markets)
-    dimension, name = await _member(settings, market, member)
+    dimension, name = _member(market, member)
     declared = DeclaredFactor(
         code,
         dimension,
@@ -138,10 +136,7 @@ async def expect(
     return declared
 
 
-async def _member(settings: Settings, declared: Market, text: str) -> tuple[str, str]:
-    if text == ALL:
-        return MARKET, ALL
-    market = (await markets_in_force(settings))[declared.code]
+def _member(market: Market, text: str) -> tuple[str, str]:
     scope = market.scope_of(text)
     if scope is None:
         known = (market.categories, market.methods, market.regions, market.channels)

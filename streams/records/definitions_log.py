@@ -7,17 +7,10 @@ from dataclasses import dataclass, field
 
 from streams.flow.definitions_book import DefinitionsBook, MarketDefinitions
 from streams.index.definition_records import DefinitionsError, decode_definitions, version_of_offset
-from streams.index.definitions import (
-    METHODOLOGY_VERSION,
-    Definitions,
-    definitions_of,
-    market_with,
-)
+from streams.index.definitions import METHODOLOGY_VERSION, Definitions, definitions_of
 from streams.index.methodology import Market
-from streams.records.kafka_logs import Logs, Stored, open_logs
-from streams.records.kafka_topics import existing_partitions
+from streams.records.kafka_logs import Logs, Stored
 from streams.records.unreadable import UnreadableRecord, unreadable
-from streams.settings import Settings, load_methodology
 
 
 @dataclass(slots=True)
@@ -56,24 +49,6 @@ async def read_definitions(
                     at = record.market, version_of_offset(stored.offset)
                     found.documents[at] = record.document
     return found
-
-
-async def markets_in_force(settings: Settings) -> dict[str, Market]:
-    """Return the markets of methodology.toml by their definitions in force. Raises SettingsError.
-
-    An installation of an older version has no such topic.
-    """
-    markets, topic = load_methodology(settings).markets, settings.topics.definitions
-    if topic not in await existing_partitions(settings.kafka):
-        return markets
-    async with open_logs(settings.kafka) as logs:
-        book = (await read_definitions(logs, topic, markets, "")).book
-    return {
-        code: market
-        if (held := book.markets[code]).document is None
-        else market_with(market, held.document, held.version)
-        for code, market in markets.items()
-    }
 
 
 def refused_definitions(stored: Stored) -> UnreadableRecord | None:

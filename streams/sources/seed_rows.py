@@ -16,15 +16,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from streams.index.history_records import SeededRow, is_plausible, seed_records
-from streams.index.identifiers import DIMENSIONS as OWN_DIMENSIONS
-from streams.index.indices import ALL, MARKET
+from streams.index.indices import ALL, CATEGORY, CHANNEL, MARKET, METHOD, REGION
 from streams.index.instants import parse_instant
-from streams.index.label_text import label_of
-from streams.index.member_rows import MemberRows
 from streams.index.methodology import OTHER, Market
 from streams.index.panes import HOUR_MS
-from streams.index.partials import Layout
 from streams.index.series import MEASURES
+from streams.index.slugs import slug
 from streams.sources.imports import SourceError
 
 COLUMNS = dict(
@@ -35,7 +32,7 @@ COLUMNS = dict(
     )
 )
 """Measure -> column of the file."""
-DIMENSIONS = (MARKET, *OWN_DIMENSIONS)
+DIMENSIONS = (MARKET, CATEGORY, METHOD, REGION, CHANNEL)
 _COUNT_MAX = 2**53
 
 Counts = list[int | None]
@@ -48,7 +45,7 @@ class MarketSeed:
 
     cells: dict[Cell, Counts] = field(default_factory=dict)
     unknown: set[str] = field(default_factory=set)
-    """Labels that no member has. They count as `other`."""
+    """Labels that are not in methodology.toml. They count as `other`."""
 
     def given(self) -> list[tuple[str, str]]:
         """Every (dimension, measure) that the rows give, sorted."""
@@ -110,13 +107,24 @@ def seed_of(
 
 def members_of(market: Market) -> dict[str, Callable[[str], str | None]]:
     """For each dimension, a function label -> member, or None where the label is unknown."""
-    rows = MemberRows(Layout(market))
 
-    def finder(dimension: int) -> Callable[[str], str | None]:
-        return lambda text: rows.named(dimension, label_of(text))
+    def finder(names: Iterable[str], aliases: Mapping[str, str]) -> Callable[[str], str | None]:
+        known = frozenset(names)
 
-    found = {dimension: finder(at) for at, dimension in enumerate(OWN_DIMENSIONS)}
-    return {MARKET: lambda label: ALL if label == ALL else None, **found}
+        def find(label: str) -> str | None:
+            name = slug(label)
+            member = aliases.get(name, name)
+            return member if member in known else None
+
+        return find
+
+    return {
+        MARKET: lambda label: ALL if label == ALL else None,
+        CATEGORY: finder(market.categories, {}),
+        METHOD: finder(market.methods, market.method_aliases),
+        REGION: finder(market.regions, {}),
+        CHANNEL: finder(market.channels, market.channel_aliases),
+    }
 
 
 def _hour(value: object, line: int) -> int:

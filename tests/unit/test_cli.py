@@ -9,10 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from streams.cli.commands import COMMANDS, GROUPS, app
-from streams.console.errors import OperationError
-from streams.index.definitions import Definitions, market_with
 from streams.local import ports
-from tests.support.methodologies import METHODOLOGY
 
 
 @pytest.fixture
@@ -147,19 +144,3 @@ def test_without_the_extra_the_command_that_installs_it_is_named(arguments, miss
     assert done.returncode == 1
     assert f"pip install 'ecindex[{extra}]'" in done.stderr
     assert "Traceback" not in done.stderr
-
-
-def test_the_log_is_rehearsed_by_the_members_in_force(run, monkeypatch):
-    redefined = market_with(METHODOLOGY.markets["PK"], Definitions("PK"), 4)
-
-    async def in_force(_):
-        return {"PK": redefined}
-
-    async def count_log(_settings, methodology, _tell):
-        raise OperationError(f"counted {methodology.markets['PK'].definitions}")
-
-    monkeypatch.setattr("streams.records.definitions_log.markets_in_force", in_force)
-    monkeypatch.setattr("streams.rehearsal.history.count_log", count_log)
-    result = run("rehearse", "--log")
-    assert result.exit_code == 1
-    assert "error: counted 4" in result.stderr

@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 import pytest
 
 from streams.flow.history_book import HistoryBook
-from streams.index.definitions import Definitions, MemberDefinition, market_with
 from streams.index.panes import HOUR_MS
 from streams.sources.imports import SourceError
 from streams.sources.seed_rows import seed_of
@@ -80,17 +79,6 @@ def test_the_same_file_gives_the_same_records_in_any_order():
     some = [{"market": "PK", "hour": hour(n), "orders": str(n)} for n in range(5)]
     first = seed_of(rows(*some), MARKETS)["PK"].records("PK")
     assert seed_of(rows(*reversed(some)), MARKETS)["PK"].records("PK") == first
-
-
-def test_labels_are_members_as_the_definitions_in_force_say():
-    category = {"gnomes": MemberDefinition(labels=("Garden gnomes",)), "kurta": MemberDefinition()}
-    by_document = {"PK": market_with(MARKETS["PK"], Definitions("PK", category=category), 4)}
-    named = [{**PK, "dimension": "category", "orders": 1, "member": each} for each in (
-        "garden gnomes", "KURTA", "Books",
-    )]  # fmt: skip
-    found = seed_of(rows(*named), by_document)["PK"]
-    assert [member for _, _, member in found.cells] == ["gnomes", "kurta", "other"]
-    assert found.unknown == {"category Books"}
 
 
 @pytest.mark.parametrize(
