@@ -1052,6 +1052,16 @@ async def test_nobody_listens(found, tmp_path):
         assert all("127.0.0.1" in failure.error.reason for failure in failures)
 
 
+async def test_the_query_of_a_webhook_is_sent_and_said_nowhere(found, tmp_path):
+    async with delivering(found, tmp_path, webhook_url=f"{found.webhook.url}?sig=keep-it") as run:
+        assert await deliver(run, names=["webhook"]) == []
+    assert len(found.webhook.taken) == 1
+    address = "http://127.0.0.1:99999/?sig=keep-it"
+    async with delivering(found, tmp_path / "other", webhook_url=address) as run:
+        (failure,) = await deliver(run, names=["webhook"])
+    assert failure.error.reason == "InvalidURL: nothing can be sent to its address"
+
+
 @pytest.mark.parametrize(
     ("answers", "address", "words"),
     [
