@@ -320,6 +320,7 @@ def _described(
         if incident.acknowledged_before is None
         else incident.acknowledged_before.at,
         worsened=incident.worsened,
+        silenced=incident.silenced_by is not None,
     )
 
 

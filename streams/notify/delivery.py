@@ -59,7 +59,7 @@ from streams.notify.message_state import (
 )
 from streams.notify.notice import Notice, NoticeKind
 from streams.notify.notify_metrics import NotifyMetrics
-from streams.notify.pagerduty_events import PagerDutyReceiver
+from streams.notify.pagerduty_events import PagerDutyReceiver, silence_changed
 from streams.notify.posting import SHOWN_MAX
 from streams.notify.sent_store import OpenIncident, SentMessage, SentStore
 from streams.notify.trying import Pace, PatientSender
@@ -328,9 +328,15 @@ class Delivery:
                 sent.answers,
                 published,
                 self._naming(notice.market),
-                in_pagerduty=PagerDutyReceiver.name in incident.sent and not incident.closed,
+                in_pagerduty=PagerDutyReceiver.name in incident.sent
+                and not (incident.closed or notice.silenced),
             )
-        if not news and (incident.closed or name not in UPDATED):
+        of_silence = (
+            name == PagerDutyReceiver.name
+            and published is not None
+            and silence_changed(notice, sent.kept)
+        )
+        if not news and (incident.closed or not (of_silence or name in UPDATED)):
             sent.answers = answers
             return
         kind = NoticeKind.ANSWERED if news else NoticeKind.REPEATED
@@ -348,6 +354,7 @@ class Delivery:
         sent.answers = answers
         if news:
             sent.number += 1
+        if news or of_silence:
             await self._store.save()
 
     def _naming(self, market: str) -> MarketNaming:

@@ -676,6 +676,75 @@ async def test_a_verdict_that_is_taken_back_is_not_told_as_a_second_acknowledgem
     assert len(found.slack.posted) == len(found.webhook.taken) == 3
 
 
+async def test_pagerduty_is_silent_while_an_answer_silences_and_rings_again_after_it(
+    found, tmp_path, clock
+):
+    """Its alerts fire on for minutes after an answer, and do not change when it lapses meanwhile."""
+    name = "PK-20260102T0437-down"
+    false = {"verdict": FALSE_ALARM, "silenced_by": name}
+    lapsed = {"verdict": FALSE_ALARM}
+    rings = alert(incident=name)
+
+    def actions():
+        return [event["event_action"] for event in found.pagerduty.events]
+
+    async with delivering(found, tmp_path, clock=clock, now=redis_holds(NOW_MS)) as run:
+        await deliver(run, rings)
+        run.market_now.now = redis_holds(NOW_MS, **acknowledged("alice"))
+        await run.delivery.refresh()
+        run.market_now.now = redis_holds(NOW_MS, **acknowledged("alice"), **false)
+        found.pagerduty.next_answers = [(500, {}, "down")]
+        for _ in range(3):
+            await run.delivery.refresh()
+        assert actions() == ["trigger", "acknowledge", "resolve"]
+        assert found.webhook.taken[-1]["silenced"] is True
+        await deliver(run, rings, alert("EcindexMarketShift", incident=name))
+        assert len(found.pagerduty.events) == 3, "more of what is silenced rings nobody"
+        run.market_now.now = MarketNow(unknown="Redis is away")
+        await run.delivery.refresh()
+    held = redis_holds(NOW_MS, **acknowledged("alice"), **lapsed)
+    async with delivering(found, tmp_path, clock=clock, now=held) as run:
+        found.pagerduty.next_answers = [(500, {}, "down")]
+        for _ in range(3):
+            await run.delivery.refresh()
+        assert actions()[3:] == ["trigger"], "the verdict is as it was; it silences no more"
+        assert list(found.pagerduty.open) == [name]
+        again = {
+            "acknowledged": acknowledged("alice")["acknowledged"] | {"at": rfc3339(NOW_MS + 1)}
+        }
+        run.market_now.now = redis_holds(NOW_MS, **again, **lapsed)
+        await run.delivery.refresh()
+        assert actions()[4:] == ["acknowledge"], "of the alert that rings now"
+        run.market_now.now = redis_holds(NOW_MS, **false)
+        await run.delivery.refresh()
+        assert found.pagerduty.open == {}
+        run.market_now.now = redis_holds(NOW_MS)
+        await run.delivery.refresh()
+        assert list(found.pagerduty.open) == [name], "it was taken back"
+        assert "Taken back: a false alarm" in found.webhook.taken[-1]["news"]
+
+
+async def test_what_is_over_or_pages_no_longer_does_not_ring_when_its_answer_lapses(
+    found, tmp_path
+):
+    name = "PK-20260102T0437-down"
+    false = {"verdict": FALSE_ALARM, "silenced_by": name}
+    async with delivering(found, tmp_path, now=redis_holds(NOW_MS, **false)) as run:
+        await deliver(run, alert(incident=name))
+        assert found.pagerduty.open == {}, "answered before it was told"
+        run.market_now.now = redis_holds(NOW_MS, over=rfc3339(NOW_MS), verdict=FALSE_ALARM)
+        await run.delivery.refresh()
+        await deliver(run, alert(incident=name), alert("EcindexMarketShift", incident=name))
+        assert found.pagerduty.open == {}
+        run.market_now.now = redis_holds(NOW_MS, **false)
+        await deliver(run, alert(firing=False, incident=name))
+        run.market_now.now = redis_holds(NOW_MS)
+        await run.delivery.refresh()
+        assert found.pagerduty.open == {}, "nothing of it fires"
+        await deliver(run, alert(incident=name))
+        assert list(found.pagerduty.open) == [name]
+
+
 @pytest.mark.parametrize("ended_by", ["alertmanager", "refresh"])
 async def test_an_answer_that_comes_after_the_end_is_told_once(found, tmp_path, clock, ended_by):
     name, over = "PK-20260102T0437-down", rfc3339(NOW_MS)
