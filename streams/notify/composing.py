@@ -259,6 +259,28 @@ def unread(notice: Notice, now: MarketNow, now_ms: int, zone: str) -> Notice:
     )
 
 
+def in_known_words(notice: Notice, known: Notice, now: MarketNow, now_ms: int, zone: str) -> Notice:
+    """A message that was made of alerts alone, in the words of what was known of its incident before.
+
+    Those are of what led it. The alerts that are left, or the last to end, may be of anything in it.
+    """
+    if not known.size or notice.size:
+        return notice
+    words = unread(known, now, now_ms, zone)
+    return msgspec.structs.replace(
+        words,
+        kind=notice.kind,
+        urgency=notice.urgency,
+        since=notice.since,
+        began=notice.began,
+        ended=notice.ended,
+        now=words.now if now.unknown else notice.now,
+        quiet=notice.quiet,
+        alerts=notice.alerts,
+        left_out=notice.left_out,
+    )
+
+
 def _leading_alert(
     alerts: Sequence[WebhookAlert], incident: PublishedIncident | None
 ) -> WebhookAlert:

@@ -26,6 +26,7 @@ from streams.notify.composing import (
     WHOLE_MARKET,
     Lasting,
     compose,
+    in_known_words,
     lasting,
     leading,
     quiet,
@@ -385,13 +386,20 @@ class Delivery:
             if not names:
                 return []
         incident.closed = incident.closed and not firing
+        # Of a named incident of which nothing can be read, nothing newer than this is known.
+        known = incident.notice if cause.named and cause.incident is None else None
+        if not set(firing) <= set(incident.alerts):
+            known = None
         seen = dict.fromkeys([*incident.alerts, *firing])
         incident.alerts = list(seen)[-ALERTS_MAX:]
-        known = incident.firing.get(group.group_key)
-        again = known is not None and {alert.identity for alert in known} == set(firing)
+        fired = incident.firing.get(group.group_key)
+        again = fired is not None and {alert.identity for alert in fired} == set(firing)
         incident.note(group.group_key, group.alerts)
         group = whole_group(group, incident)
-        why_quiet = quiet(group, now, now_ms, cause.incident, named=cause.named)
+        over_ms = None if known is None or known.ended is None else parse_instant(known.ended)
+        why_quiet = (
+            quiet(group, now, now_ms, cause.incident, named=cause.named) if over_ms is None else ""
+        )
         state = state_of(group, why_quiet)
         if state in ENDED and len(incident.firing) > 1:
             # Another group's notification, which has ended before, told some that it goes on.
@@ -404,6 +412,8 @@ class Delivery:
         if not due and state in ENDED:
             return []
         span = lasting(group, now, incident.began_ms, cause.incident, goes_on=bool(why_quiet))
+        if over_ms is not None:
+            span = span._replace(ended_ms=over_ms)
         if span.estimated:
             incident.began_ms = span.began_ms
         notice = compose(
@@ -417,6 +427,8 @@ class Delivery:
             now_ms=now_ms,
             naming=self._naming(market),
         )
+        if known is not None:
+            notice = in_known_words(notice, known, now, now_ms, self._naming(market).time_zone)
         incident.notice = None if state == OVER else notice
         if not due:
             await self._store.save()

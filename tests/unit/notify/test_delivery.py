@@ -448,6 +448,43 @@ async def test_an_incident_that_goes_on_is_told_over_only_when_it_is(
         assert found.slack.posted[2]["text"].startswith("No longer pages, but goes on: P")
 
 
+@pytest.mark.parametrize("over", [False, True])
+async def test_what_was_known_of_an_incident_is_said_when_nothing_can_be_read(
+    found, tmp_path, over
+):
+    """A worker that was killed took the metrics with it: the title was that of the last alert."""
+    name = "PK-20260102T0437-down"
+    of = {"dimension": "category", "incident": name}
+    members = [
+        alert("EcindexDemandShift", member=each, summary=f"PK: demand for {each} is up", **of)
+        for each in ("books", "toys")
+    ]
+    gone = [each | {"status": "resolved", "endsAt": rfc3339(NOW_MS)} for each in members]
+    over_at = rfc3339(NOW_MS - 60_000)
+    async with delivering(found, tmp_path, now=redis_holds(NOW_MS, **acknowledged("alice"))) as run:
+        await deliver(run, *members)
+        run.market_now.now = redis_holds(
+            NOW_MS, over=over_at if over else None, **acknowledged("alice")
+        )
+        await run.delivery.refresh()
+        run.market_now.now = MarketNow(unknown="no worker has published")
+        await deliver(run, gone[0], members[1])
+        await deliver(run, *gone)
+        last = found.webhook.taken[-1]
+        verb = "had" if over else "have"
+        assert last["title"] == f"Pakistan: orders {verb} all but stopped"
+        assert last["answered"].startswith("Acknowledged by alice")
+        assert last["now"].startswith("how it is now is not known: no worker has published")
+        if over:
+            assert (last["kind"], last["ended"], last["quiet"]) == ("over", over_at, "")
+            assert found.pagerduty.open == {}
+        else:
+            assert (last["kind"], last["ended"]) == ("changed", None)
+            assert last["quiet"] == "No longer reported; whether it is over is not known"
+            await deliver(run, alert(incident=name))
+            assert found.webhook.taken[-1]["title"] == "PK: orders have all but stopped", "newer"
+
+
 @pytest.mark.parametrize("name", ["EcindexNoFreshValues", "EcindexMarketWithoutOwner"])
 async def test_an_alert_of_no_series_is_not_of_the_outage_beside_it(found, tmp_path, name):
     service = alert(name, dimension=None, member=None, summary="PK: nothing new since 2 minutes")
