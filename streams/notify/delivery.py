@@ -26,7 +26,6 @@ from streams.notify.composing import (
     WHOLE_MARKET,
     Lasting,
     compose,
-    in_known_words,
     lasting,
     leading,
     quiet,
@@ -386,20 +385,14 @@ class Delivery:
             if not names:
                 return []
         incident.closed = incident.closed and not firing
-        # Of a named incident of which nothing can be read, nothing newer than this is known.
-        known = incident.notice if cause.named and cause.incident is None else None
-        if not set(firing) <= set(incident.alerts):
-            known = None
+        known = _known_before(incident, cause, firing)
         seen = dict.fromkeys([*incident.alerts, *firing])
         incident.alerts = list(seen)[-ALERTS_MAX:]
         fired = incident.firing.get(group.group_key)
         again = fired is not None and {alert.identity for alert in fired} == set(firing)
         incident.note(group.group_key, group.alerts)
         group = whole_group(group, incident)
-        over_ms = None if known is None or known.ended is None else parse_instant(known.ended)
-        why_quiet = (
-            quiet(group, now, now_ms, cause.incident, named=cause.named) if over_ms is None else ""
-        )
+        why_quiet = quiet(group, now, now_ms, cause.incident, named=cause.named, known=known)
         state = state_of(group, why_quiet)
         if state in ENDED and len(incident.firing) > 1:
             # Another group's notification, which has ended before, told some that it goes on.
@@ -411,9 +404,9 @@ class Delivery:
         }
         if not due and state in ENDED:
             return []
-        span = lasting(group, now, incident.began_ms, cause.incident, goes_on=bool(why_quiet))
-        if over_ms is not None:
-            span = span._replace(ended_ms=over_ms)
+        span = lasting(
+            group, now, incident.began_ms, cause.incident, goes_on=bool(why_quiet), known=known
+        )
         if span.estimated:
             incident.began_ms = span.began_ms
         notice = compose(
@@ -424,11 +417,10 @@ class Delivery:
             now=now,
             incident=cause.incident,
             quiet=why_quiet,
+            known=known,
             now_ms=now_ms,
             naming=self._naming(market),
         )
-        if known is not None:
-            notice = in_known_words(notice, known, now, now_ms, self._naming(market).time_zone)
         incident.notice = None if state == OVER else notice
         if not due:
             await self._store.save()
@@ -591,6 +583,13 @@ class Delivery:
             action=error.action or "nothing yet: Alertmanager sends it again",
         )
         return Failure(name, error)
+
+
+def _known_before(incident: OpenIncident, cause: Cause, firing: Iterable[str]) -> Notice | None:
+    """What was known of a named incident that cannot be read; None where new alerts know more."""
+    if not cause.named or cause.incident is not None or not set(firing) <= set(incident.alerts):
+        return None
+    return incident.notice
 
 
 async def _all(works: Iterable[Awaitable[_Result]]) -> list[_Result]:

@@ -86,11 +86,13 @@ def _action_of(notice: Notice, kept: Mapping[str, str]) -> EventAction | None:
         if not silence_changed(notice, kept):
             return None
         return EventAction.RESOLVE if notice.silenced else EventAction.TRIGGER
-    if notice.kind is not NoticeKind.ANSWERED:
-        return EventAction.RESOLVE if ended else EventAction.TRIGGER
+    if notice.kind is NoticeKind.ANSWERED:
+        return None if ended else _action_of_answer(notice, kept)
+    return EventAction.RESOLVE if ended else EventAction.TRIGGER
+
+
+def _action_of_answer(notice: Notice, kept: Mapping[str, str]) -> EventAction | None:
     by, known = notice.acknowledged_by, kept.get(_ACKNOWLEDGED, "")
-    if ended:
-        return None
     if by and by != known and not by.endswith(OF_PAGERDUTY):
         return EventAction.ACKNOWLEDGE
     if _must_ring_again(notice, kept):
@@ -123,7 +125,8 @@ class PagerDutyReceiver:
     """Triggers and resolves the alert of each incident.
 
     Once an incident has become worse in kind than what was acknowledged, its alert is resolved and
-    triggered anew. While an answer keeps an incident from paging, its alert is resolved. What is acknowledged there is known where PagerDuty tells the board.
+    triggered anew. While an answer keeps an incident from paging, its alert is resolved.
+    What is acknowledged there is known where PagerDuty tells the board.
     """
 
     name = "pagerduty"

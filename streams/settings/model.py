@@ -377,7 +377,7 @@ _WEBHOOK_ADDRESS = re.compile(r"https?://[^\s/?#]+([/?][^\s#]*)?")
 
 
 def _as_address(value: str) -> str:
-    """An address to which a path or an anchor is added, so it ends before both. No text of a template."""
+    """An address to which a path or an anchor is added: it ends before both. No text of a template."""
     if _ADDRESS.fullmatch(value) is None:
         raise ValueError("an address http://HOST or https://HOST, without ? and # and quotes")
     return value
