@@ -23,11 +23,19 @@ from support.twins import CONTROL, EDITED, Twins, methodology_text, write_seed
 
 from streams.clock import now_ms
 from streams.index.definitions import Definitions, MemberDefinition
+from streams.index.definitions_switch import WORKERS_APPLY_DEFINITIONS
 from streams.index.instants import parse_instant
 from streams.index.panes import HOUR_MS, MINUTE_MS
 from streams.operate.definitions_file import as_definitions_toml
 
-pytestmark = [pytest.mark.stack, pytest.mark.slow, pytest.mark.deep]
+pytestmark = [
+    pytest.mark.stack,
+    pytest.mark.slow,
+    pytest.mark.deep,
+    pytest.mark.skipif(
+        not WORKERS_APPLY_DEFINITIONS, reason="workers do not apply definitions yet"
+    ),
+]
 
 HISTORY_MS = 50 * HOUR_MS
 """A day of it is whole, so it has a level."""

@@ -19,9 +19,11 @@ from streams.records.kafka_logs import Stored
 
 
 class _Defined(msgspec.Struct):
-    """The one field of a record that is asked for."""
+    """What of a record says by which definitions its slot was published."""
 
     definitions: int = 0
+    before: tuple[int, msgspec.Raw] | None = None
+    """Of a slot that was read anew: by which it was closed, until it is said what that changed."""
 
 
 _decode = msgpack_reader(_Defined)
@@ -47,9 +49,10 @@ class SlotsLeft:
             of_market.get(slot, {}).pop(key, None)
             return
         try:
-            found = _decode(stored.value).definitions
+            record = _decode(stored.value)
         except msgspec.DecodeError:
             return
+        found = record.definitions if record.before is None else record.before[0]
         of_market.setdefault(slot, {})[key] = found
 
     def behind(self, code: str, version: int) -> int:

@@ -11,7 +11,7 @@ from streams.index.definitions import MemberDefinition
 from streams.index.panes import HOUR_MS
 from streams.proof.audit.slots_left import SlotsLeft
 from streams.records.kafka_logs import Stored
-from tests.property.test_redefined_market import define
+from tests.property.test_redefined_market import define, follow
 from tests.support.flow_harness import Flow
 from tests.unit.flow.test_redefined import document, pass_time, running
 
@@ -64,7 +64,7 @@ def test_level_2_leaves_none_and_names_the_definitions_only_once_it_has_publishe
     flow = running(5)
     pass_time(flow, 3 * HOUR_MS)
     define(flow, document(gnomes=MemberDefinition(labels=("garden gnomes",))), 1)
-    flow.compiles[0].follow()
+    follow(flow)
     before = left(flow, 1)
     flow.step(0)
     flow.step(0)
