@@ -16,7 +16,7 @@ from streams.cli.commands import app
 from streams.console.errors import OperationError
 from streams.local import ports
 from streams.operate import worker_process
-from streams.settings import load_settings
+from streams.settings import load_methodology, load_settings
 
 
 @pytest.fixture
@@ -95,7 +95,11 @@ def test_a_market_that_there_is_not_is_answered_with_those_that_there_are(argume
     assert "'XX' is not in methodology.toml; it has HOME" in result.stderr
 
 
-def test_a_member_that_there_is_not_is_answered_with_those_of_its_dimension():
+def test_a_member_that_there_is_not_is_answered_with_those_of_its_dimension(monkeypatch):
+    async def declared(settings):
+        return load_methodology(settings).markets
+
+    monkeypatch.setattr("streams.operate.seeding.markets_in_force", declared)
     day = ("2026-12-01", "2026-12-02", "2")
     result = CliRunner().invoke(app, ("expect", "HOME", "category:bookz", *day))
     assert result.exit_code == 1

@@ -29,6 +29,7 @@ from streams.index.operator_answers import EXPECTED
 from streams.index.panes import HOUR_MS
 from streams.publish.incident_records import published_incident
 from streams.publish.incident_words import MarketNaming
+from streams.settings import load_methodology
 
 ENVIRONMENT = {"ECINDEX_CONFIG": None, "ECINDEX_METHODOLOGY": str(DEMO)}
 STOP = incident()
@@ -45,6 +46,11 @@ def answers_of(commands):
 
 DOCUMENTED = answers_of(command for page in PAGES for command in spans(page))
 ADVISED = answers_of(command for _, text in alert_descriptions() for command in advised(text))
+
+
+async def declared_markets(settings):
+    """The markets of an installation that no definitions were applied to."""
+    return load_methodology(settings).markets
 
 
 @pytest.fixture
@@ -64,6 +70,7 @@ def typed(monkeypatch):
         monkeypatch.setattr("streams.operate.answering.read_known", lambda *_: known)
         monkeypatch.setattr("streams.operate.answering.sending", lambda _: send)
         monkeypatch.setattr("streams.operate.seeding.send_history", send)
+        monkeypatch.setattr("streams.operate.seeding.markets_in_force", declared_markets)
         done = CliRunner().invoke(app, shlex.split(command)[1:], env=ENVIRONMENT)
         assert done.exit_code == 0, f"{command}: {done.output}"
         return sent, done.stdout
