@@ -29,7 +29,8 @@ _LEARNABLE = (MARKET, CATEGORY, REGION, CHANNEL, METHOD)
 class PagedShift(NamedTuple):
     """A shift that goes on, as an answer may be about it. ``start_ms``: its estimated beginning.
 
-    ``stopped_ms``: since when the series that leads its incident has stopped; 0: it has not.
+    ``stopped_ms``: since when it can be known that the series that leads its incident has stopped; 0:
+    it has not.
     ``known_ms``: since when it can be known what it is. An answer that was given before is about
     something else.
     """
@@ -51,6 +52,9 @@ def paged_shifts(incident: Incident) -> list[PagedShift]:
     clearly larger.
     """
     whole, stopped_ms = incident.whole, incident.stopped_ms
+    if stopped_ms:
+        # A second stop joins the incident of the first, which may have been answered meanwhile.
+        stopped_ms = max(stopped_ms, _found_ms(whole, incident.lead))
     return [
         PagedShift(
             incident.id,
@@ -59,15 +63,17 @@ def paged_shifts(incident: Incident) -> list[PagedShift]:
             shift.clock,
             shift.start_ms,
             stopped_ms,
-            max(
-                stopped_ms,
-                shift.found_ms
-                if whole is None or not _explained(whole, shift)
-                else min(shift.found_ms, whole.found_ms),
-            ),
+            max(stopped_ms, _found_ms(whole, shift)),
         )
         for shift in incident.shifts
     ]
+
+
+def _found_ms(whole: IncidentShift | None, shift: IncidentShift) -> int:
+    """When a shift was found, or what explains it was."""
+    if whole is None or not _explained(whole, shift):
+        return shift.found_ms
+    return min(shift.found_ms, whole.found_ms)
 
 
 def _explained(whole: IncidentShift, shift: IncidentShift) -> bool:

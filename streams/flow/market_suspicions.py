@@ -10,8 +10,8 @@ import msgspec
 from streams.flow.ledger import Ledger
 from streams.flow.shift_watch import SeriesStatus
 from streams.index.demand import SCALE
-from streams.index.incidents import Incident
-from streams.index.indices import MARKET
+from streams.index.incidents import Incident, IncidentShift
+from streams.index.indices import ALL, MARKET
 from streams.index.measured import ExpectedRow
 from streams.index.noise import Noise
 from streams.index.panes import HOUR_MS, MINUTE_MS
@@ -81,12 +81,11 @@ class MarketSuspicions:
         if until_ms == self._until_ms and statuses is self._judged:
             return  # no pane is new, and none changed
         self._until_ms, self._judged = until_ms, statuses
+        shifts = [shift for incident in incidents for shift in incident.shifts]
         explained = frozenset(
-            shift.direction
-            for incident in incidents
-            for shift in incident.shifts
-            if shift.dimension == MARKET and not shift.over_ms
+            shift.direction for shift in shifts if shift.dimension == MARKET and not shift.over_ms
         )
+        ends_ms = _last_ends(shifts)
         facts = self._spans(FACT_SPANS_MS, from_ms, until_ms)
         longer = (
             self._spans(LONG_SPANS_MS, from_ms, until_ms)
@@ -95,7 +94,13 @@ class MarketSuspicions:
         )
         found = []
         for status in statuses:
-            spans = facts + longer if _may_page(status) else facts
+            own = status.series.dimension, status.series.member
+            since_ms = max(ends_ms.get(own, 0), ends_ms.get((MARKET, ALL), 0))
+            spans = [
+                span
+                for span in (facts + longer if _may_page(status) else facts)
+                if until_ms - span.length_ms >= since_ms
+            ]
             suspicion = self._suspicion(status, spans, until_ms)
             if suspicion is not None:
                 found.append(suspicion)
@@ -115,7 +120,7 @@ class MarketSuspicions:
         self._memory.note(name, nats, until_ms, shifted=status.shift is not None)
         if status.shift is not None:
             return None
-        found = suspect(name, counts, status.evidence_ratio, limit, until_ms)
+        found = suspect(name, counts, status.evidence_ratio, limit, until_ms, status.leaning)
         return found if found is None or found.observed else self._quiet(found, at)
 
     def _quiet(self, suspicion: Suspicion, column: int) -> Suspicion:
@@ -149,6 +154,19 @@ class MarketSuspicions:
                 row = self._ledger.window_sum(since_ms, until_ms)
                 found.append(_Span(until_ms - since_ms, row, expectation.row, expectation.noise))
         return found
+
+
+def _last_ends(shifts: Iterable[IncidentShift]) -> dict[tuple[str, str], int]:
+    """Return when the last shift of each series was over; 0: none is.
+
+    What came before is no suspicion: for five minutes after an outage a market at twice its usual orders
+    was suspected to fall, which kept its rise from being suspected.
+    """
+    found: dict[tuple[str, str], int] = {}
+    for shift in shifts:
+        name = shift.dimension, shift.member
+        found[name] = max(found.get(name, 0), shift.over_ms)
+    return found
 
 
 def _count(span: _Span, column: int) -> SpanCount:

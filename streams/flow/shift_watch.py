@@ -33,6 +33,8 @@ from streams.index.shift_sizes import LearntSizes
 from streams.index.shift_states import OpenShift, ShiftState
 
 LIVE, FINAL = "live", "final"
+_LEANS_FROM = 0.01
+"""Evidence, as a multiple of what pages, from which it is asked which way it speaks."""
 
 
 class ExpectedMinute(NamedTuple):
@@ -127,6 +129,8 @@ class SeriesStatus(NamedTuple):
     shift: ActiveShift | None
     warming: bool
     """Whether its detector slept at the last minute: too little is known of the series."""
+    leaning: int = 0
+    """Direction that its evidence speaks for; 0: there is hardly any."""
     restless: bool = False
     """Whether its bursts widened the detector's edges: only a larger shift pages (index/tails)."""
 
@@ -324,7 +328,13 @@ class ShiftWatch:
         """Return direction and evidence of every series, live."""
         expected, noise = (part.tolist() for part in self._expected)
         return [
-            SeriesStatus(series, evidence, self._active(at, noise[at], sums), expected[at] < 0)
+            SeriesStatus(
+                series,
+                evidence,
+                self._active(at, noise[at], sums),
+                expected[at] < 0,
+                self._live.evidence_direction(at) if evidence >= _LEANS_FROM else 0,
+            )
             for at, (series, evidence) in enumerate(
                 zip(self.series, self._live.evidence_ratio().tolist(), strict=True)
             )

@@ -273,6 +273,10 @@ class Detectors:
         """Evidence of each series divided by its paging threshold; 1 or more pages."""
         return np.asarray(self._days(np.arange(len(self.page_days))) / self.page_days)
 
+    def evidence_direction(self, series: int) -> int:
+        """Direction that most of the evidence of a series speaks for."""
+        return self._strongest(series)[0]
+
     # -- steps of the clocks ---------------------------------------------------------------------
 
     def _times(self, observed: Array, mu: Array) -> Array:

@@ -138,14 +138,20 @@ def suspect(
     evidence_ratio: float,
     limit: float,
     until_ms: int,
+    leaning: int = 0,
 ) -> Suspicion | None:
     """Return what is suspected of a series; None: it looks as expected.
 
     ``spans``: the last seconds and minutes, the shortest first. ``limit``: surprise that is a fact.
+    ``leaning``: direction of the evidence; 0: not known. Of a market that stops after a jump the long
+    spans show the jump: their count was said beside the evidence of the stop.
     """
+    own = [span for span in spans if leaning in (0, _way(span))]
+    by_evidence = evidence_ratio >= EVIDENCE_MIN and bool(own)
+    spans = own if by_evidence else spans
     nats = [surprise(span.observed, span.expected, span.size) for span in spans]
     fact = max(nats, default=0.0) >= limit
-    if not spans or not (fact or evidence_ratio >= EVIDENCE_MIN):
+    if not spans or not (fact or by_evidence):
         return None
     tells = nats if fact else [strength(span.observed, span.expected) for span in spans]
     at = max(range(len(spans)), key=tells.__getitem__)
@@ -153,14 +159,18 @@ def suspect(
     return Suspicion(
         dimension=name[0],
         member=name[1],
-        direction=1 if span.observed > span.expected else -1,
+        direction=_way(span),
         since_ms=until_ms - span.length_ms,
         until_ms=until_ms,
         observed=span.observed,
         expected=span.expected,
-        evidence_ratio=evidence_ratio,
+        evidence_ratio=evidence_ratio if span in own else 0.0,
         surprise=nats[at] if fact else 0.0,
     )
+
+
+def _way(span: SpanCount) -> int:
+    return 1 if span.observed > span.expected else -1
 
 
 def market_suspected(suspicions: Iterable[Suspicion]) -> int:

@@ -261,12 +261,15 @@ def lead_dates(incident: PublishedIncident) -> tuple[str, str]:
 
 
 def _sent(sent: PublishedSent, series: str, found: str) -> list[tuple[str, str]]:
-    """Return when people were told of a series that was found then, and of the incident before."""
+    """Return when people were told of a series that was found then, and of the incident before.
+
+    What was told before it was found was of another shift: of a second stop it is not known.
+    """
     first = one_line(f"sent ({', '.join(sent.receivers)})", LINE_MAX), sent.first
-    own = sent.led_by.get(series)
-    if own is not None and _ms(own) > _ms(sent.first):
+    own = sent.led_by.get(series, sent.first)
+    if _ms(own) > _ms(sent.first) and _ms(own) >= _ms(found):
         return [(f"first of it {first[0]}", first[1]), ("sent", own)]
-    if own is None and _ms(sent.first) < _ms(found):
+    if _ms(sent.first) < _ms(found):
         return [(f"first of it {first[0]}", first[1])]
     return [first]
 
@@ -342,10 +345,7 @@ def _what(incident: PublishedIncident) -> str:
         return f"{noun} {_of_outage(incident)}"
     if incident.state == "returning":
         return f"{noun} look as usual again after {size_words(incident.size.ratio)}"
-    now, size = incident.now, incident.size
-    if now is not None and _ms(now.since) >= _ms(size.since):
-        size = now
-    # Else the last minute is in part from before: a jump x6 that was found at once was "at 143 %".
+    size = _last_minutes(incident) or incident.size
     verb = "are at" if going else "were at"
     if incident.kind == "drift":
         verb = "have drifted to" if going else "had drifted to"
@@ -356,10 +356,19 @@ def _had_stopped(incident: PublishedIncident) -> bool:
     return incident.kind == "outage" or incident.stopped is not None
 
 
+def _last_minutes(incident: PublishedIncident) -> IncidentSize | None:
+    """Return its last minutes; None where they are in part from before it began, or not known.
+
+    A jump x6 that was found at once was "at 143 %", and a market that had just stopped "at 23 %".
+    """
+    now = incident.now
+    return now if now is not None and _ms(now.since) >= _ms(incident.size.since) else None
+
+
 def _of_outage(incident: PublishedIncident) -> str:
     if incident.state == "returning":
         return "had all but stopped and are coming back"
-    now, going = incident.now, incident.over is None
+    now, going = _last_minutes(incident), incident.over is None
     if going and now is not None and now.ratio > STOPPED_RATIO:
         return f"had all but stopped, and are at {size_words(now.ratio)}"
     return f"{'have' if going else 'had'} all but stopped"
@@ -381,10 +390,10 @@ def _now(incident: PublishedIncident, naming: MarketNaming) -> str:
 
 
 def _going_now(incident: PublishedIncident) -> str:
-    now = incident.now
-    if now is None:
+    if incident.now is None:
         return _unexpected_now(incident)
-    if _ms(now.since) < _ms(incident.size.since):
+    now = _last_minutes(incident)
+    if now is None:
         return "Now: not known, its first whole minute has not ended."
     count = f"{count_words(now.observed, counted(incident.dimension))} in {_last(now)}"
     back = " Its end is not confirmed yet." if incident.state == "returning" else ""
@@ -509,7 +518,13 @@ def _affected(incident: PublishedIncident, suspected: Iterable[PublishedSuspicio
     ]
     if incident.over is not None:
         suspected = ()
-    suspects = [_name_of(each) for each in suspected if (each.dimension, each.member) != own]
+    suspects = [
+        _name_of(each) if each.direction == incident.direction
+        # In a fall's card a jump read as one more that falls.
+        else f"a {_TURNS[each.direction]} of {_name_of(each)}"
+        for each in suspected
+        if (each.dimension, each.member) != own
+    ]  # fmt: skip
     sentences = (
         _listed("Shifted too", [name for over, name in others if not over]),
         _listed("Over", [name for over, name in others if over]),

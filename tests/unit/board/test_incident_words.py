@@ -171,6 +171,9 @@ def test_a_jump_is_sized_by_its_last_minutes_and_what_is_in_excess():
     assert beside == "No other shift is confirmed. Suspected: the whole market."
     too = say_incident(published_incident(shown), BD, [total]).affected
     assert too == "Shifted too: Sindh (region). Suspected: the whole market."
+    falls = published_suspicion(suspicion("region", "sindh"))
+    beside = say_incident(alone, BD, [falls]).affected
+    assert beside == "No other shift is confirmed. Suspected: a fall of Sindh (region)."
 
 
 def test_a_shift_that_has_just_begun_is_not_sized_by_what_was_before_it():
@@ -441,6 +444,20 @@ def test_an_outage_that_comes_back_in_part_has_not_all_but_stopped():
     assert words.headline == "Bangladesh: orders had all but stopped, and are at 50 % of usual"
 
 
+def test_a_stop_that_is_younger_than_the_last_whole_minute_is_not_said_to_come_back():
+    """A market at 0 was told as "had all but stopped, and are at 23 % of usual"."""
+    shown = published_incident(incident(stopped=True))
+    began_ms = parse_instant(shown.now.until) - 30_000
+    young = REPLACE(
+        shown,
+        size=REPLACE(shown.size, since=rfc3339(began_ms)),
+        now=REPLACE(shown.now, observed=36.0, ratio=0.23),
+    )
+    words = say_incident(young, BD)
+    assert words.headline == "Bangladesh: orders have all but stopped"
+    assert words.now == "Now: not known, its first whole minute has not ended."
+
+
 def test_when_people_were_told_is_in_the_timeline_where_it_is_known():
     stop = incident(stopped=True, over_ms=AS_OF_MS)
     sent = {
@@ -480,7 +497,9 @@ def test_the_timeline_is_of_the_series_that_the_title_names():
     led_by = cod_first | {"market:all": AS_OF_MS - 5 * minute}
     assert timeline(led_by) == dated(*began[:3], first, began[3], ("sent", -5))
     only = {"market:all": AS_OF_MS - 9 * minute}
-    assert ("sent (slack)", rfc3339(AS_OF_MS - 9 * minute)) in timeline(only)
+    assert timeline(only) == timeline(), "it was told of the market's stop before this one"
+    its_own = {"payment_method:cod": AS_OF_MS - 9 * minute, "market:all": AS_OF_MS - 6 * minute}
+    assert ("sent", rfc3339(AS_OF_MS - 6 * minute)) in timeline(its_own)
     (head, *_) = lines([ListedMarket("BD", [], [published_incident(found)])])
     assert "drop of all, 2023-11-14T22:03Z to now" in head
 

@@ -301,6 +301,22 @@ def test_what_shifts_later_and_is_not_explained_by_the_false_alarm_pages():
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("kind", [FALSE_ALARM, EXPECTED])
+def test_a_second_stop_is_not_what_was_said_of_the_first_before_it_was_found(kind):
+    """A market stood still again, since a minute before its first stop was called expected."""
+    event = {"until_ms": AS_OF_MS + 2 * DAY_MS, "scope": WHOLE, "factor": SCALE // 2}
+    said = event if kind == EXPECTED else {}
+    first = joined("market", "all", minutes=0)
+    first.number = 0  # statuses have the second, which goes on
+    first.stopped_ms, first.over_ms = first.start_ms, AS_OF_MS + 5 * MINUTE_MS
+    second = joined("market", "all", minutes=20)
+    second.stopped_ms = second.start_ms
+    assert second.start_ms < AS_OF_MS + 12 * MINUTE_MS < second.found_ms
+    assert paging_after(first, second, kind=kind, minutes=18, **said) == ["all"]
+    assert paging_after(first, second, kind=kind, minutes=21, **said) == []
+    assert paging_after(second, kind=kind, minutes=1, **said) == []
+
+
 def acknowledged_after(*shifts, minutes=1, again=None, stopped_ms=0):
     """(acknowledgement that holds, the one that holds no more), as readers see them."""
     shown = incident_of_shifts(*shifts, stopped_ms=stopped_ms)

@@ -35,6 +35,7 @@ class Constant:
     """Expects ``rate`` orders of the market in every minute, and nothing else."""
 
     version = 0
+    noise = Noise(6_400, 0, 0)
 
     def __init__(self, width, rate=RATE):
         self.width = width
@@ -43,7 +44,7 @@ class Constant:
     def of_span(self, start_ms, end_ms):
         row = [0] * self.width
         row[col.ORDERS] = self.rate * MICRO * (end_ms - start_ms) // MINUTE_MS
-        return ExpectedRow(row, {col.ORDERS: Noise(6_400, 0, 0)}, frozenset(), "2026-11-24")
+        return ExpectedRow(row, {col.ORDERS: self.noise}, frozenset(), "2026-11-24")
 
 
 class Worker:
@@ -347,6 +348,28 @@ def test_a_stop_in_the_first_minutes_of_a_market_is_suspected_and_paged_by_its_p
     assert 0 < first_ms - stops_ms <= 7_000
     by_evidence = [each.evidence_ratio for at_ms, each in seen if at_ms < found_ms]
     assert by_evidence == sorted(set(by_evidence)), "it grows with every pane"
+
+
+def test_what_an_outage_left_in_the_last_minutes_is_no_suspicion():
+    """For minutes after an outage a market at twice its usual orders was suspected to fall."""
+    worker = Worker(BUSY, 0.2)
+    worker.expectation.noise = Noise(100, 0, 0)
+    suspected = MarketSuspicions(worker.ledger, worker.expectation, PANE_MS)
+    stops, back, doubles = (minute * 12 for minute in (10, 15, 17))
+    after = []
+    for at in range(20 * 12):
+        ends_ms = T + (at + 1) * PANE_MS
+        orders = 0 if stops <= at < back else BUSY // 12 * (2 if at >= doubles else 1)
+        worker.sell(ends_ms - PANE_MS, orders)
+        if ends_ms >= T + BACKLOG_MS:
+            worker.step(ends_ms)
+            kept = worker.shifts.incidents.kept
+            suspected.step(worker.shifts.statuses(), kept, T, ends_ms)
+            if kept and kept[0].over_ms:
+                after += [(at, each.direction) for each in suspected.shown()]
+    assert worker.shifts.incidents.kept[0].over_ms <= T + 17 * MINUTE_MS
+    assert {direction for _, direction in after} == {1}
+    assert after[0][0] - doubles <= 2 * 12 + 1
 
 
 @pytest.mark.parametrize("second", [0, 5, 30, 55])

@@ -53,6 +53,16 @@ def test_evidence_suspects_what_no_second_shows_in_the_span_that_shows_it_most()
     assert suspect(MARKET, [], 5.0, FACT_NATS, NOW) is None, "nothing is expected of it"
 
 
+def test_evidence_is_said_beside_a_count_that_goes_its_way():
+    """A market that stopped after a jump: "5,954 orders in 15 min, 88 a minute usual; 80 %"."""
+    stop, jump = (40, 0, 55.0), (900, 5_954, 1_320.0, REGULAR_SIZE)
+    found = suspect(MARKET, spans(stop, jump), 0.8, FACT_NATS, NOW, -1)
+    assert (found.observed, found.direction, found.evidence_ratio) == (0, -1, 0.8)
+    alone = suspect(MARKET, spans(jump), 0.8, FACT_NATS, NOW, -1)
+    assert (alone.observed, alone.direction, alone.evidence_ratio) == (5_954, 1, 0.0)
+    assert suspect(MARKET, spans((900, 1_400, 1_320.0)), 0.8, FACT_NATS, NOW, -1) is None
+
+
 def test_three_times_is_a_fact_within_minutes_where_the_hours_are_regular():
     """A market at 2.5 times for seven minutes was not suspected: 1,936 of 790 in five minutes."""
     regular, bursty = 7e-6, 0.2 / 60
