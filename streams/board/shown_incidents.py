@@ -19,6 +19,7 @@ from streams.publish.incident_words import (
     clock_time,
     say_answers,
     say_incident,
+    say_silence,
     say_suspicion,
     say_verdict_again,
     series_name,
@@ -88,8 +89,8 @@ class ShownIncident(msgspec.Struct, frozen=True, omit_defaults=True):
     shifts: list[ShownMember] = []
     answers: list[str] = []
     """What operators said of it, a line each."""
-    silenced: bool = False
-    """True when an answer keeps it from paging."""
+    silenced: str = ""
+    """By whose answer it does not page, a line; empty where it pages."""
     acknowledged: PublishedAnswer | None = None
     verdict: PublishedAnswer | None = None
     """These two are in force, and can be taken back."""
@@ -144,6 +145,8 @@ def level_of(
         return PageLevel.SUSPICION
     if not fresh:
         return PageLevel.STALE
+    if _answered(incidents):
+        return PageLevel.SUSPICION
     return PageLevel.FINE if known else PageLevel.FILLING
 
 
@@ -151,12 +154,21 @@ def headline_of(incidents: IncidentsOfMarket) -> str:
     """The line that matters most of what is wrong now; empty when nothing is."""
     for each in _unanswered(incidents):
         return each.headline
-    return next((each.line for each in incidents.suspicions), "")
+    for suspicion in incidents.suspicions:
+        return suspicion.line
+    for each in _answered(incidents):
+        return f"{each.headline}. {each.silenced}"
+    return ""
 
 
 def _unanswered(incidents: IncidentsOfMarket) -> list[ShownIncident]:
     """Return the incidents that page: nobody said that they are expected, or no incidents at all."""
     return [each for each in incidents.open if not each.silenced]
+
+
+def _answered(incidents: IncidentsOfMarket) -> list[ShownIncident]:
+    """Return those that do not page by an answer, and whose last minutes are still far from usual."""
+    return [each for each in incidents.open if each.silenced and each.state != "returning"]
 
 
 def _undone(
@@ -203,7 +215,7 @@ def _shown(
         command="" if incident.over is not None else _command(incident.id),
         shifts=_members(incident),
         answers=say_answers(incident, naming) + _undone(incident, naming, sent),
-        silenced=incident.silenced_by is not None,
+        silenced=say_silence(incident, naming),
         acknowledged=incident.acknowledged,
         verdict=incident.verdict,
     )

@@ -91,7 +91,11 @@ class MarketCompile:
             lambda day: self.expectation.early(self._observed(), day),
             self._history.answers,
         )
-        self.suspicions = MarketSuspicions(self.ledger, self.expectation, methodology.pane_ms)
+        # As the detectors: what an answered event multiplies is usual again when it is over, and its
+        # answer lasts for hours.
+        self.suspicions = MarketSuspicions(
+            self.ledger, self.expectation.unanswered, methodology.pane_ms
+        )
         self.answered = AnsweredShifts(self._history.answers, self.shifts)
         self.shoppers = MarketShoppers(self.progress, self.ledger)
         self.windows = MarketWindows(self.progress, self.ledger, self.expectation, self.shoppers)

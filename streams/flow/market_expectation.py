@@ -370,7 +370,7 @@ class MarketExpectation:
 
 
 class UnansweredExpectation:
-    """The expectation as if no operator had answered: what the detectors compare with.
+    """The expectation as if no operator had answered: what detectors and suspicions compare with.
 
     With the factor of an expected event in it they would find the event's own end, and an answer that
     was taken back would have moved them.

@@ -268,7 +268,7 @@ class Delivery:
             name
             for name in FOLLOWED_UP & incident.sent.keys() & self._receivers.keys()
             if now_ms - incident.sent[name].at_ms >= FOLLOW_UP_MS
-            and worth_telling(incident.sent[name], firing, lead)
+            and worth_telling(incident.sent[name], firing, lead, series)
         }
         if not names:
             return

@@ -69,13 +69,20 @@ def matters(before: SentMessage, firing: Mapping[str, WebhookAlert]) -> bool:
     return not set(before.paging).issuperset(paging_names(firing))
 
 
-def worth_telling(before: SentMessage, firing: Mapping[str, WebhookAlert], lead: str) -> bool:
+def worth_telling(
+    before: SentMessage, firing: Mapping[str, WebhookAlert], lead: str, series: str
+) -> bool:
     """Whether there is more to tell since a message than that some of its alerts have ended.
 
-    ``lead``: name of the series that leads the incident; empty where none is known.
+    ``lead``, ``series``: name and ``dimension:member`` of the series that leads the incident; empty
+    where none is known. Another one that leads is news only where its own alert fires and none has
+    ended: what leads when an outage ends is a member of which it is not known yet that it is back.
     """
-    return (
-        not firing.keys() <= set(before.firing)
-        or before.paging not in (None, paging_names(firing))
-        or bool(lead and before.lead and lead != before.lead)
+    if not firing.keys() <= set(before.firing) or before.paging not in (None, paging_names(firing)):
+        return True
+    if not lead or not before.lead or lead == before.lead:
+        return False
+    return firing.keys() == set(before.firing) and any(
+        f"{each.labels.get('dimension')}:{each.labels.get('member')}" == series
+        for each in firing.values()
     )

@@ -153,9 +153,18 @@ def say_answers(incident: PublishedIncident, naming: MarketNaming) -> list[str]:
     """
     lines = [line for _, line in answer_lines(incident, naming)]
     if incident.verdict is None and incident.silenced_by is not None:
-        silent = f"It does not page: {incident.silenced_by} was answered."
-        lines.insert(len(lines) - len(incident.notes), one_line(silent, LINE_MAX))
+        lines.insert(len(lines) - len(incident.notes), say_silence(incident, naming))
     return lines
+
+
+def say_silence(incident: PublishedIncident, naming: MarketNaming) -> str:
+    """Return by whose answer an incident does not page, in one line; '' where it pages."""
+    by = incident.silenced_by
+    if by is None:
+        return ""
+    if incident.verdict is not None and by == incident.id:
+        return one_line(_say_verdict(incident, incident.verdict, naming), LINE_MAX)
+    return one_line(f"It does not page: {by} was answered.", LINE_MAX)
 
 
 def answer_lines(

@@ -296,6 +296,18 @@ def test_cards_are_ordered_by_weight_and_say_when_what_happened():
     only = incidents_of({}, suspicion_fields([suspicion()]), BD)
     assert headline_of(only) == only.suspicions[0].line
     assert headline_of(IncidentsOfMarket()) == ""
+    given = GivenAnswers(
+        Answer(stop.id, "acknowledged", "bob", AS_OF_MS),
+        Answer(stop.id, "false_alarm", "alice", AS_OF_MS),
+        (),
+        stop.id,
+    )
+    fields = incident_fields([stop], {stop.id: given})
+    assert headline_of(incidents_of(fields, {}, BD)) == (
+        f"{first.headline}. A false alarm, says alice: it does not page."
+    )
+    suspected = incidents_of(fields, suspicion_fields([suspicion()]), BD)
+    assert headline_of(suspected) == only.suspicions[0].line
 
 
 def test_the_page_knows_every_incident_that_redis_has():
@@ -326,7 +338,11 @@ def test_the_level_is_the_worst_that_is_shown():
     assert level(incident(stopped=True, over_ms=AS_OF_MS)) is PageLevel.FINE
     stop = incident(stopped=True)
     said_so = {stop.id: GivenAnswers(None, None, (), stop.id)}
-    assert level(stop, answers=said_so) is PageLevel.FINE, "somebody said that it is expected"
+    assert level(stop, answers=said_so) is PageLevel.SUSPICION, "0 orders beside a green dot"
+    assert level(stop, answers=said_so, known=False) is PageLevel.SUSPICION
+    assert level(stop, answers=said_so, fresh=False) is PageLevel.STALE
+    back = REPLACE(stop, measures=REPLACE(MEASURES, now=RatioInterval(975.0, 980.0, 1.0, 0.9, 1.1)))
+    assert level(back, answers=said_so) is PageLevel.FINE, "answered, and as usual again"
     assert (
         level(stop, incident(incident_shift("region", at_ms=0)), answers=said_so) is PageLevel.SHIFT
     )

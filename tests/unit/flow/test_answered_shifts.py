@@ -100,6 +100,29 @@ def test_answers_silence_and_teach_and_leave_nothing_when_taken_back():
         )  # fmt: skip
 
 
+def test_what_is_usual_again_after_an_expected_event_is_no_suspicion():
+    """A jump was over after minutes. For the six hours of its answer, usual orders were suspected."""
+    flow = new_flow()
+    end_ms = play(flow, [(1.0, 10), (6.0, 8)])
+    say(flow, EXPECTED, incident(flow), end_ms)
+    began = len(flow.history)
+    end_ms = play(flow, [(6.0, 5)], end_ms)
+    assert suspected_in(flow, began) == set(), "what is expected is no suspicion of itself"
+    end_ms = play(flow, [(1.0, 10)], end_ms)
+    assert all(each.over_ms for each in market(flow).shifts.incidents.kept)
+    play(flow, [(1.0, 10)], end_ms)
+    assert suspected_in(flow, began) == set()
+
+
+def suspected_in(flow, began):
+    """Series and directions that were suspected in publications since a number of them."""
+    return {
+        (each.dimension, each.member, each.direction)
+        for publication in flow.history[began:]
+        for each in publication.suspicions
+    }
+
+
 def test_a_drop_that_was_called_a_false_alarm_and_becomes_an_outage_pages_again():
     flow = new_flow()
     end_ms = play(flow, [(1.0, 10), (0.15, 20)])

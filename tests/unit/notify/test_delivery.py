@@ -268,6 +268,31 @@ async def test_that_another_series_leads_is_news_in_the_next_message(found, tmp_
     assert kept.led["category:toys"] >= kept.led["market:all"] == min(kept.first_sent().values())
 
 
+@pytest.mark.parametrize(
+    ("told", "ends", "news"), [("", "", 0), ("toys", "", 1), ("toys", "books", 0), ("books", "", 0)]
+)
+async def test_what_leads_when_an_outage_ends_is_no_news_of_its_own(
+    found, tmp_path, clock, told, ends, news
+):
+    """Members are found back after their market: a mail said that a small one was at 29 % of usual."""
+    of = {"dimension": "category", "incident": "PK-20260102T0437-down"}
+    members = [
+        alert("EcindexDemandShift", member=each, **of) for each in (told, "books", "dates") if each
+    ]
+    async with delivering(found, tmp_path, clock=clock, now=redis_holds(NOW_MS)) as run:
+        await deliver(run, alert(incident=of["incident"]), *members)
+        clock[0] += 5 * 60_000
+        run.market_now.now = redis_holds(clock[0], member="toys")
+        if ends:
+            gone = [each for each in members if each["labels"]["member"] == ends]
+            left = [each for each in members if each not in gone]
+            over = [each | {"status": "resolved"} for each in gone]
+            await deliver(run, alert(incident=of["incident"]), *left, *over)
+        await run.delivery.refresh()
+    assert len(found.mail.mails) - 1 == news
+    assert len(found.webhook.taken) - 1 == news
+
+
 async def test_an_end_that_alertmanager_does_not_send_is_told(found, tmp_path, clock):
     name, over = "PK-20260102T0437-down", rfc3339(NOW_MS)
     async with delivering(found, tmp_path, clock=clock, now=redis_holds(NOW_MS)) as run:
