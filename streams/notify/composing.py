@@ -127,13 +127,16 @@ def quiet(
     incident: PublishedIncident | None,
     *,
     named: bool,
+    known: Notice | None = None,
 ) -> str:
     """Say why an incident of which nothing fires is not over; '' where it fires, or is over.
 
     An alert ends as well when an operator has answered, and when nobody computes what it looks at.
-    ``named``: it is an incident of a market, whose end is published.
+    ``named``: it is an incident of a market, whose end is published. ``known``: its message
+    before, where nothing newer can be read: it may have said the end.
     """
-    if not named or any(alert.firing for alert in group.alerts):
+    ended = known is not None and known.ended is not None
+    if ended or not named or any(alert.firing for alert in group.alerts):
         return ""
     return _why_quiet(now, now_ms, incident)
 
@@ -156,15 +159,18 @@ def lasting(
     incident: PublishedIncident | None = None,
     *,
     goes_on: bool = False,
+    known: Notice | None = None,
 ) -> Lasting:
     """From when until when. ``known_began_ms``: what an earlier message has said.
 
-    ``goes_on``: it is not known to be over, although nothing of it fires.
+    ``goes_on``: it is not known to be over, although nothing of it fires. ``known``: as in ``quiet``.
     """
     began = [at for alert in group.alerts if (at := alert.started_ms()) is not None]
     ended = [at for alert in group.alerts if (at := alert.ended_ms()) is not None]
     over = not goes_on and not any(alert.firing for alert in group.alerts)
     ended_ms = max(ended, default=None) if over else None
+    if known is not None and known.ended is not None:
+        ended_ms = parse_instant(known.ended)
     if incident is not None:
         over_ms = None if incident.over is None else parse_instant(incident.over)
         # Of one that is over, alerts fire on for minutes.
@@ -187,11 +193,12 @@ def compose(
     naming: MarketNaming,
     incident: PublishedIncident | None = None,
     quiet: str = "",
+    known: Notice | None = None,
 ) -> Notice:
     """What a message says of the alerts of one cause, which is called ``name``.
 
     ``now`` is empty for alerts of no market. ``incident``: what is published of it; then page, commands
-    and messages say the same.
+    and messages say the same. ``known``: as in ``quiet``.
     """
     lead = _leading_alert(group.alerts, incident)
     series = series_of(lead)
@@ -219,7 +226,11 @@ def compose(
         alerts=tuple(map(_alert, shown[:ALERTS_SHOWN])),
         left_out=max(len(shown) - ALERTS_SHOWN, 0) + group.truncated_alerts,
     )
-    return notice if incident is None else _described(notice, incident, now, now_ms, naming)
+    if incident is not None:
+        return _described(notice, incident, now, now_ms, naming)
+    return (
+        notice if known is None else _in_known_words(notice, known, now, now_ms, naming.time_zone)
+    )
 
 
 def refreshed(
@@ -256,6 +267,30 @@ def unread(notice: Notice, now: MarketNow, now_ms: int, zone: str) -> Notice:
         since=_since(span, now_ms, zone),
         sent_at=rfc3339(now_ms),
         now=one_line(words, SENTENCE_MAX),
+    )
+
+
+def _in_known_words(
+    notice: Notice, known: Notice, now: MarketNow, now_ms: int, zone: str
+) -> Notice:
+    """A message that was made of alerts alone, in the words of what was known of its incident before.
+
+    Those are of what led it. The alerts that are left, or the last to end, may be of anything in it.
+    """
+    if not known.size or notice.size:
+        return notice
+    words = unread(known, now, now_ms, zone)
+    return msgspec.structs.replace(
+        words,
+        kind=notice.kind,
+        urgency=notice.urgency,
+        since=notice.since,
+        began=notice.began,
+        ended=notice.ended,
+        now=words.now if now.unknown else notice.now,
+        quiet=notice.quiet,
+        alerts=notice.alerts,
+        left_out=notice.left_out,
     )
 
 
@@ -320,6 +355,7 @@ def _described(
         if incident.acknowledged_before is None
         else incident.acknowledged_before.at,
         worsened=incident.worsened,
+        silenced=incident.silenced_by is not None,
     )
 
 

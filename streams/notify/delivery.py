@@ -59,7 +59,7 @@ from streams.notify.message_state import (
 )
 from streams.notify.notice import Notice, NoticeKind
 from streams.notify.notify_metrics import NotifyMetrics
-from streams.notify.pagerduty_events import PagerDutyReceiver
+from streams.notify.pagerduty_events import PagerDutyReceiver, silence_changed
 from streams.notify.posting import SHOWN_MAX
 from streams.notify.sent_store import OpenIncident, SentMessage, SentStore
 from streams.notify.trying import Pace, PatientSender
@@ -328,9 +328,15 @@ class Delivery:
                 sent.answers,
                 published,
                 self._naming(notice.market),
-                in_pagerduty=PagerDutyReceiver.name in incident.sent and not incident.closed,
+                in_pagerduty=PagerDutyReceiver.name in incident.sent
+                and not (incident.closed or notice.silenced),
             )
-        if not news and (incident.closed or name not in UPDATED):
+        of_silence = (
+            name == PagerDutyReceiver.name
+            and published is not None
+            and silence_changed(notice, sent.kept)
+        )
+        if not news and (incident.closed or not (of_silence or name in UPDATED)):
             sent.answers = answers
             return
         kind = NoticeKind.ANSWERED if news else NoticeKind.REPEATED
@@ -348,6 +354,7 @@ class Delivery:
         sent.answers = answers
         if news:
             sent.number += 1
+        if news or of_silence:
             await self._store.save()
 
     def _naming(self, market: str) -> MarketNaming:
@@ -378,13 +385,14 @@ class Delivery:
             if not names:
                 return []
         incident.closed = incident.closed and not firing
+        known = _known_before(incident, cause, firing)
         seen = dict.fromkeys([*incident.alerts, *firing])
         incident.alerts = list(seen)[-ALERTS_MAX:]
-        known = incident.firing.get(group.group_key)
-        again = known is not None and {alert.identity for alert in known} == set(firing)
+        fired = incident.firing.get(group.group_key)
+        again = fired is not None and {alert.identity for alert in fired} == set(firing)
         incident.note(group.group_key, group.alerts)
         group = whole_group(group, incident)
-        why_quiet = quiet(group, now, now_ms, cause.incident, named=cause.named)
+        why_quiet = quiet(group, now, now_ms, cause.incident, named=cause.named, known=known)
         state = state_of(group, why_quiet)
         if state in ENDED and len(incident.firing) > 1:
             # Another group's notification, which has ended before, told some that it goes on.
@@ -396,7 +404,9 @@ class Delivery:
         }
         if not due and state in ENDED:
             return []
-        span = lasting(group, now, incident.began_ms, cause.incident, goes_on=bool(why_quiet))
+        span = lasting(
+            group, now, incident.began_ms, cause.incident, goes_on=bool(why_quiet), known=known
+        )
         if span.estimated:
             incident.began_ms = span.began_ms
         notice = compose(
@@ -407,6 +417,7 @@ class Delivery:
             now=now,
             incident=cause.incident,
             quiet=why_quiet,
+            known=known,
             now_ms=now_ms,
             naming=self._naming(market),
         )
@@ -572,6 +583,13 @@ class Delivery:
             action=error.action or "nothing yet: Alertmanager sends it again",
         )
         return Failure(name, error)
+
+
+def _known_before(incident: OpenIncident, cause: Cause, firing: Iterable[str]) -> Notice | None:
+    """What was known of a named incident that cannot be read; None where new alerts know more."""
+    if not cause.named or cause.incident is not None or not set(firing) <= set(incident.alerts):
+        return None
+    return incident.notice
 
 
 async def _all(works: Iterable[Awaitable[_Result]]) -> list[_Result]:

@@ -77,6 +77,8 @@ class Notice(msgspec.Struct, frozen=True):
     news: str = ""
     """What is new since the message before: answers given or taken back, or alerts."""
     quiet: str = ""
+    silenced: bool = False
+    """True while an answer keeps it from paging. Its alerts may fire on for minutes."""
     acknowledged_by: str = ""
     """Author of the acknowledgement in force."""
     acknowledged_before: str = ""

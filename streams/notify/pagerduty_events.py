@@ -29,6 +29,8 @@ _ACKNOWLEDGED = "acknowledged"
 """Noted of an alert: in whose name it was acknowledged from here."""
 _WORSENED = "worsened"
 """Noted of an alert: when its incident had last become worse in kind when it was triggered anew."""
+_SILENCED = "silenced"
+"""Noted of an alert that was resolved since an answer keeps its incident from paging."""
 _ACTION = "check notify.pagerduty_key: the routing key of an integration Events API v2"
 
 
@@ -79,18 +81,32 @@ def _action_of(notice: Notice, kept: Mapping[str, str]) -> EventAction | None:
     """What a message does there; None: nothing, since it knows it, or has no word for it."""
     if notice.quiet == UNKNOWN_QUIET:
         return None  # to resolve it would say that it is over
-    if notice.kind is not NoticeKind.ANSWERED:
-        ended = notice.over or notice.quiet
-        return EventAction.RESOLVE if ended else EventAction.TRIGGER
+    ended = notice.over or bool(notice.quiet)
+    if not ended and (notice.silenced or _SILENCED in kept):
+        if not silence_changed(notice, kept):
+            return None
+        return EventAction.RESOLVE if notice.silenced else EventAction.TRIGGER
+    if notice.kind is NoticeKind.ANSWERED:
+        return None if ended else _action_of_answer(notice, kept)
+    return EventAction.RESOLVE if ended else EventAction.TRIGGER
+
+
+def _action_of_answer(notice: Notice, kept: Mapping[str, str]) -> EventAction | None:
     by, known = notice.acknowledged_by, kept.get(_ACKNOWLEDGED, "")
-    if notice.over or notice.quiet:
-        return None
     if by and by != known and not by.endswith(OF_PAGERDUTY):
         return EventAction.ACKNOWLEDGE
     if _must_ring_again(notice, kept):
         return EventAction.TRIGGER
     # No event takes an acknowledgement back: its log says that it was, and nobody is paged.
     return EventAction.TRIGGER if known and not by else None
+
+
+def silence_changed(notice: Notice, kept: Mapping[str, str]) -> bool:
+    """Whether an answer silences what is open there, or silences no longer what was resolved for it.
+
+    Its alerts fire on for minutes after an answer. One that lapses meanwhile changes none of them.
+    """
+    return not notice.quiet and not notice.done and notice.silenced != (_SILENCED in kept)
 
 
 def _must_ring_again(notice: Notice, kept: Mapping[str, str]) -> bool:
@@ -109,7 +125,8 @@ class PagerDutyReceiver:
     """Triggers and resolves the alert of each incident.
 
     Once an incident has become worse in kind than what was acknowledged, its alert is resolved and
-    triggered anew. What is acknowledged there is known where PagerDuty tells the board.
+    triggered anew. While an answer keeps an incident from paging, its alert is resolved.
+    What is acknowledged there is known where PagerDuty tells the board.
     """
 
     name = "pagerduty"
@@ -128,8 +145,9 @@ class PagerDutyReceiver:
         action = _action_of(notice, kept)
         if action is None:
             return dict(kept)
-        anew = action is EventAction.TRIGGER and _must_ring_again(notice, kept)
-        if anew:
+        silenced = _SILENCED in kept
+        anew = action is EventAction.TRIGGER and (silenced or _must_ring_again(notice, kept))
+        if anew and not silenced:
             await self._post(notice, EventAction.RESOLVE)
         await self._post(notice, action)
         by = notice.acknowledged_by if action is EventAction.ACKNOWLEDGE else ""
@@ -140,6 +158,8 @@ class PagerDutyReceiver:
             noted[_WORSENED] = notice.worsened or ""
         else:
             noted[_WORSENED] = kept.get(_WORSENED, "")
+        if action is EventAction.RESOLVE and notice.silenced and not notice.quiet:
+            noted[_SILENCED] = "yes"
         return {"dedup_key": dedup_key(notice.incident)} | {k: v for k, v in noted.items() if v}
 
     async def _post(self, notice: Notice, action: EventAction) -> None:

@@ -36,6 +36,8 @@ async def post(
         async with session.post(url, data=body, headers=sent, allow_redirects=False) as answer:
             text = await answer.content.read(ANSWER_BYTES_MAX)
             status, asked = answer.status, answer.headers.get(hdrs.RETRY_AFTER)
+    except aiohttp.InvalidURL as error:  # its words are the address, which may be a credential
+        raise NotTakenError("InvalidURL: nothing can be sent to its address", action) from error
     except (aiohttp.ClientError, OSError, TimeoutError) as error:
         words = one_line(str(error), SHOWN_MAX) or f"no answer within {ANSWER_S:.0f} s"
         raise NotTakenError(f"{type(error).__name__}: {words}", action) from error

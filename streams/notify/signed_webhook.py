@@ -36,7 +36,7 @@ class WebhookReceiver:
     name = "webhook"
 
     def __init__(self, settings: NotifySettings) -> None:
-        self._url = settings.webhook_url or ""
+        self._url = settings.webhook_address() or ""
         self._key = settings.webhook_key() or b""
         self._session = new_session()
 

@@ -271,7 +271,7 @@ def _unknown(name: str, origin: str) -> Problem | None:
 
 
 def _is_secret(name: str) -> bool:
-    return name.endswith(("password", "token", "secret", "pagerduty_key"))
+    return name.endswith(("password", "token", "secret", "pagerduty_key", "webhook_url"))
 
 
 def _explain(error: ValidationError, given: Mapping[str, _Given]) -> Iterator[Problem]:

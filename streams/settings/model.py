@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -371,18 +372,29 @@ class LimitSettings(_Section):
     """A worker with more ids in open panes halts its fullest partition; 8 bytes each."""
 
 
-_ADDRESS = r"^https?://[^\s\"'<>`{}|\\^$?#]+$"
-"""An address to which a path or an anchor is added, so it ends before both. No text of a template."""
+_ADDRESS_MAX = 500
+_ADDRESS = re.compile(r"https?://[^\s\"'<>`{}|\\^$?#]+")
+_WEBHOOK_ADDRESS = re.compile(r"https?://[^\s/?#]+([/?][^\s#]*)?")
+
+
+def _as_address(value: str) -> str:
+    """An address to which a path or an anchor is added: it ends before both. No text of a template."""
+    if _ADDRESS.fullmatch(value) is None:
+        raise ValueError("an address http://HOST or https://HOST, without ? and # and quotes")
+    return value
+
+
+_Address = Annotated[str, Field(max_length=_ADDRESS_MAX), AfterValidator(_as_address)]
 
 
 class LinksSettings(_Section):
     """Addresses that people open. Alerts, dashboards and the page link to what is set here."""
 
-    board: str | None = Field(default=None, pattern=_ADDRESS, max_length=500)
+    board: _Address | None = None
     """The live page, as seen from a browser."""
-    grafana: str | None = Field(default=None, pattern=_ADDRESS, max_length=500)
+    grafana: _Address | None = None
     """Grafana with the dashboards of config/grafana/."""
-    runbook: str | None = Field(default=None, pattern=_ADDRESS, max_length=500)
+    runbook: _Address | None = None
     """docs/runbook.md where your people read it, with a heading's anchor at each heading."""
 
     @field_validator("board", "grafana", "runbook")
@@ -394,7 +406,7 @@ class LinksSettings(_Section):
 _Secret = Annotated[SecretStr, Field(min_length=1)]
 """An empty one would not protect: anybody can sign with an empty key."""
 _MAIL_SERVER = r"^(\[[0-9a-fA-F:.]+\]|[^\s:,/]+):\d{1,5}$"
-_MAIL_ADDRESS = re.compile(r"^[^\s@<>,;\x00-\x1f]+@[^\s@<>,;\x00-\x1f]+$")
+_MAIL_ADDRESS = re.compile(r"[^\s@<>,;\x00-\x1f]+@[^\s@<>,;\x00-\x1f]+")
 
 
 class NotifySettings(ServerSettings):
@@ -404,19 +416,17 @@ class NotifySettings(ServerSettings):
     """Alertmanager's configuration names it; 0: any free port."""
     token: _Secret | None = None
     """What Alertmanager must send as its bearer token; unset: whoever reaches the port may send."""
-    prometheus_url: str | None = Field(default=None, pattern=_ADDRESS, max_length=500)
+    prometheus_url: _Address | None = None
     """Prometheus with the rules of config/prometheus/. Pictures are drawn from what it holds."""
     slack_token: _Secret | None = None
     """Of a bot with the scopes chat:write and files:write."""
     slack_channel: str | None = Field(default=None, pattern=r"^[CGD][A-Z0-9]{6,}$")
     """Id of the channel that the bot was invited to."""
-    slack_api: str = Field(default="https://slack.com/api", pattern=_ADDRESS, max_length=500)
+    slack_api: _Address = "https://slack.com/api"
     """Another one for GovSlack."""
     pagerduty_key: _Secret | None = None
     """Routing key of an integration of the kind Events API v2."""
-    pagerduty_api: str = Field(
-        default="https://events.pagerduty.com", pattern=_ADDRESS, max_length=500
-    )
+    pagerduty_api: _Address = "https://events.pagerduty.com"
     """Another one for accounts in the service region EU."""
     mail_server: str | None = Field(default=None, pattern=_MAIL_SERVER)
     """host:port of a server that takes mail by SMTP."""
@@ -426,8 +436,8 @@ class NotifySettings(ServerSettings):
     mail_from: str | None = None
     mail_to: tuple[str, ...] = ()
     """A list, or one text with commas between the addresses."""
-    webhook_url: str | None = Field(default=None, pattern=_ADDRESS, max_length=500)
-    """Gets each message as JSON (docs/contract.md)."""
+    webhook_url: SecretStr | None = None
+    """Gets each message as JSON (docs/contract.md). Shown nowhere: its query may be a credential."""
     webhook_secret: _Secret | None = None
     """Key of the signature in the header of each request."""
 
@@ -442,8 +452,26 @@ class NotifySettings(ServerSettings):
     @classmethod
     def _addresses(cls, value: Any) -> Any:
         for address in (value,) if isinstance(value, str) else value or ():
-            if _MAIL_ADDRESS.fullmatch(address) is None:
-                raise ValueError("name@domain, without a display name")
+            # Few servers take others (SMTPUTF8), and one that does not refuses the mail for everybody.
+            if _MAIL_ADDRESS.fullmatch(address) is None or not address.isascii():
+                raise ValueError(
+                    "name@domain in ASCII, without a display name; a domain in other letters as xn--.."
+                )
+        return value
+
+    @field_validator("webhook_url")
+    @classmethod
+    def _webhook(cls, value: SecretStr | None) -> SecretStr | None:
+        address = _revealed(value)
+        if address is not None and (
+            len(address) > _ADDRESS_MAX
+            or _WEBHOOK_ADDRESS.fullmatch(address) is None
+            or not address.isprintable()
+        ):
+            raise ValueError(
+                "an address http://HOST or https://HOST, a path and a query may follow, without # "
+                f"and spaces, of at most {_ADDRESS_MAX} characters"
+            )
         return value
 
     @field_validator("slack_channel", "mail_from", "mail_to", "webhook_secret")
@@ -479,6 +507,10 @@ class NotifySettings(ServerSettings):
             if self.mail_username is None or password is None
             else (self.mail_username, password)
         )
+
+    def webhook_address(self) -> str | None:
+        """Where the webhook is; None where none is set."""
+        return _revealed(self.webhook_url)
 
     def webhook_key(self) -> bytes | None:
         """Key of the webhook's signature; None where no webhook is set."""

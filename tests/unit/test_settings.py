@@ -86,11 +86,41 @@ def test_a_link_ends_without_a_slash(config):
         ('mail_server = "mail:25"\nmail_from = "a@b"', "notify.mail_to"),
         ('mail_server = "mail"', "notify.mail_server"),
         ('mail_to = ["a@b\\nBcc: c@d"]', "notify.mail_to"),
+        ('mail_to = ["a@b.example", "n\u00e4\u00efve@b.example"]', "notify.mail_to"),
+        ('mail_to = ["a@m\u00fcller.example"]', "notify.mail_to"),
+        ('mail_from = "\u00e4@b.example"', "notify.mail_from"),
+        ('webhook_url = "https://x.example/hook#top"', "notify.webhook_url"),
         ('prometheus_url = "prometheus:9090"', "notify.prometheus_url"),
     ],
 )
 def test_a_receiver_of_messages_is_set_whole(config, text, setting):
     assert problems(file=config(f"[notify]\n{text}\n"))[0].setting == setting
+
+
+def test_what_an_address_must_be_is_said_in_words(config):
+    """A name in other letters stopped the mail for everybody; a pattern told nobody why."""
+    text = 'mail_to = ["n\u00e4@b.example"]\nwebhook_url = "x?sig=keep-it"\nprometheus_url = "x"\n'
+    found = {each.setting: each for each in problems(file=config(f"[notify]\n{text}"))}
+    assert {name: each.expected for name, each in found.items()} == {
+        "notify.mail_to": "name@domain in ASCII, without a display name; a domain in other letters "
+        "as xn--..",
+        "notify.webhook_url": "an address http://HOST or https://HOST, a path and a query may follow, "
+        "without # and spaces, of at most 500 characters",
+        "notify.prometheus_url": "an address http://HOST or https://HOST, without ? and # and quotes",
+    }
+    assert "keep-it" not in repr(found)
+
+
+def test_a_domain_in_other_letters_is_given_in_its_ascii_form(monkeypatch):
+    monkeypatch.setenv("ECINDEX_NOTIFY__MAIL_TO", "a@xn--mller-kva.example")
+    assert load_settings().notify.mail_to == ("a@xn--mller-kva.example",)
+
+
+def test_a_webhook_may_sign_by_its_query_which_is_shown_nowhere(config):
+    address = "https://x.example/hook?code=1&sig=keep-it"
+    settings = load_settings(config(f'[notify]\nwebhook_url = "{address}"\nwebhook_secret = "s"\n'))
+    assert settings.notify.webhook_address() == address
+    assert "keep-it" not in repr(settings) + as_toml(settings) + repr(describe(settings))
 
 
 @pytest.mark.parametrize("name", ["notify.token", "answers.pagerduty_secret"])

@@ -473,6 +473,43 @@ async def test_an_incident_that_goes_on_is_told_over_only_when_it_is(
         assert found.slack.posted[2]["text"].startswith("No longer pages, but goes on: P")
 
 
+@pytest.mark.parametrize("over", [False, True])
+async def test_what_was_known_of_an_incident_is_said_when_nothing_can_be_read(
+    found, tmp_path, over
+):
+    """A worker that was killed took the metrics with it: the title was that of the last alert."""
+    name = "PK-20260102T0437-down"
+    of = {"dimension": "category", "incident": name}
+    members = [
+        alert("EcindexDemandShift", member=each, summary=f"PK: demand for {each} is up", **of)
+        for each in ("books", "toys")
+    ]
+    gone = [each | {"status": "resolved", "endsAt": rfc3339(NOW_MS)} for each in members]
+    over_at = rfc3339(NOW_MS - 60_000)
+    async with delivering(found, tmp_path, now=redis_holds(NOW_MS, **acknowledged("alice"))) as run:
+        await deliver(run, *members)
+        run.market_now.now = redis_holds(
+            NOW_MS, over=over_at if over else None, **acknowledged("alice")
+        )
+        await run.delivery.refresh()
+        run.market_now.now = MarketNow(unknown="no worker has published")
+        await deliver(run, gone[0], members[1])
+        await deliver(run, *gone)
+        last = found.webhook.taken[-1]
+        verb = "had" if over else "have"
+        assert last["title"] == f"Pakistan: orders {verb} all but stopped"
+        assert last["answered"].startswith("Acknowledged by alice")
+        assert last["now"].startswith("how it is now is not known: no worker has published")
+        if over:
+            assert (last["kind"], last["ended"], last["quiet"]) == ("over", over_at, "")
+            assert found.pagerduty.open == {}
+        else:
+            assert (last["kind"], last["ended"]) == ("changed", None)
+            assert last["quiet"] == "No longer reported; whether it is over is not known"
+            await deliver(run, alert(incident=name))
+            assert found.webhook.taken[-1]["title"] == "PK: orders have all but stopped", "newer"
+
+
 @pytest.mark.parametrize("name", ["EcindexNoFreshValues", "EcindexMarketWithoutOwner"])
 async def test_an_alert_of_no_series_is_not_of_the_outage_beside_it(found, tmp_path, name):
     service = alert(name, dimension=None, member=None, summary="PK: nothing new since 2 minutes")
@@ -699,6 +736,75 @@ async def test_a_verdict_that_is_taken_back_is_not_told_as_a_second_acknowledgem
     assert found.slack.posted[-1]["text"] == "Taken back: a false alarm (alice, 09:41 PKT)."
     assert found.webhook.taken[-1]["answered"] == "Acknowledged by alice at 09:41 PKT."
     assert len(found.slack.posted) == len(found.webhook.taken) == 3
+
+
+async def test_pagerduty_is_silent_while_an_answer_silences_and_rings_again_after_it(
+    found, tmp_path, clock
+):
+    """Its alerts fire on for minutes after an answer, and do not change when it lapses meanwhile."""
+    name = "PK-20260102T0437-down"
+    false = {"verdict": FALSE_ALARM, "silenced_by": name}
+    lapsed = {"verdict": FALSE_ALARM}
+    rings = alert(incident=name)
+
+    def actions():
+        return [event["event_action"] for event in found.pagerduty.events]
+
+    async with delivering(found, tmp_path, clock=clock, now=redis_holds(NOW_MS)) as run:
+        await deliver(run, rings)
+        run.market_now.now = redis_holds(NOW_MS, **acknowledged("alice"))
+        await run.delivery.refresh()
+        run.market_now.now = redis_holds(NOW_MS, **acknowledged("alice"), **false)
+        found.pagerduty.next_answers = [(500, {}, "down")]
+        for _ in range(3):
+            await run.delivery.refresh()
+        assert actions() == ["trigger", "acknowledge", "resolve"]
+        assert found.webhook.taken[-1]["silenced"] is True
+        await deliver(run, rings, alert("EcindexMarketShift", incident=name))
+        assert len(found.pagerduty.events) == 3, "more of what is silenced rings nobody"
+        run.market_now.now = MarketNow(unknown="Redis is away")
+        await run.delivery.refresh()
+    held = redis_holds(NOW_MS, **acknowledged("alice"), **lapsed)
+    async with delivering(found, tmp_path, clock=clock, now=held) as run:
+        found.pagerduty.next_answers = [(500, {}, "down")]
+        for _ in range(3):
+            await run.delivery.refresh()
+        assert actions()[3:] == ["trigger"], "the verdict is as it was; it silences no more"
+        assert list(found.pagerduty.open) == [name]
+        again = {
+            "acknowledged": acknowledged("alice")["acknowledged"] | {"at": rfc3339(NOW_MS + 1)}
+        }
+        run.market_now.now = redis_holds(NOW_MS, **again, **lapsed)
+        await run.delivery.refresh()
+        assert actions()[4:] == ["acknowledge"], "of the alert that rings now"
+        run.market_now.now = redis_holds(NOW_MS, **false)
+        await run.delivery.refresh()
+        assert found.pagerduty.open == {}
+        run.market_now.now = redis_holds(NOW_MS)
+        await run.delivery.refresh()
+        assert list(found.pagerduty.open) == [name], "it was taken back"
+        assert "Taken back: a false alarm" in found.webhook.taken[-1]["news"]
+
+
+async def test_what_is_over_or_pages_no_longer_does_not_ring_when_its_answer_lapses(
+    found, tmp_path
+):
+    name = "PK-20260102T0437-down"
+    false = {"verdict": FALSE_ALARM, "silenced_by": name}
+    async with delivering(found, tmp_path, now=redis_holds(NOW_MS, **false)) as run:
+        await deliver(run, alert(incident=name))
+        assert found.pagerduty.open == {}, "answered before it was told"
+        run.market_now.now = redis_holds(NOW_MS, over=rfc3339(NOW_MS), verdict=FALSE_ALARM)
+        await run.delivery.refresh()
+        await deliver(run, alert(incident=name), alert("EcindexMarketShift", incident=name))
+        assert found.pagerduty.open == {}
+        run.market_now.now = redis_holds(NOW_MS, **false)
+        await deliver(run, alert(firing=False, incident=name))
+        run.market_now.now = redis_holds(NOW_MS)
+        await run.delivery.refresh()
+        assert found.pagerduty.open == {}, "nothing of it fires"
+        await deliver(run, alert(incident=name))
+        assert list(found.pagerduty.open) == [name]
 
 
 @pytest.mark.parametrize("ended_by", ["alertmanager", "refresh"])
@@ -1075,6 +1181,16 @@ async def test_nobody_listens(found, tmp_path):
         failures = await deliver(run)
         assert {failure.receiver for failure in failures} == set(EVERYBODY)
         assert all("127.0.0.1" in failure.error.reason for failure in failures)
+
+
+async def test_the_query_of_a_webhook_is_sent_and_said_nowhere(found, tmp_path):
+    async with delivering(found, tmp_path, webhook_url=f"{found.webhook.url}?sig=keep-it") as run:
+        assert await deliver(run, names=["webhook"]) == []
+    assert len(found.webhook.taken) == 1
+    address = "http://127.0.0.1:99999/?sig=keep-it"
+    async with delivering(found, tmp_path / "other", webhook_url=address) as run:
+        (failure,) = await deliver(run, names=["webhook"])
+    assert failure.error.reason == "InvalidURL: nothing can be sent to its address"
 
 
 @pytest.mark.parametrize(
