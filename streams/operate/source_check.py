@@ -172,7 +172,7 @@ def _fields(
             unmapped.add(each.path)
         else:
             yield each
-    for path in unmapped:
+    for path in sorted(unmapped):  # of fields as frequent as each other, the first are shown
         known = path in found.unmapped or len(found.unmapped) < _PATHS_MAX
         found.unmapped[path if known else _MORE] += 1
 

@@ -116,6 +116,9 @@ def parse(line):
         name = words.pop(0) if words else "--help"
         if name == "--help":
             return
+        if name.startswith("-") and command.invoke_without_command:
+            command.make_context(command.name, [name, *words])
+            return
         if name not in command.commands:
             raise UsageError(f"{command.name} has no command {name}")
         command = command.commands[name]

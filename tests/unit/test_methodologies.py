@@ -32,7 +32,8 @@ def shipped_as_default():
     """Files that an installation has without an example being named."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     included = project["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
-    for name in included.keys() - {"config/examples"}:
+    # The schemas are the contract's: their examples are no settings.
+    for name in included.keys() - {"config/examples", "config/schemas"}:
         path = ROOT / name
         yield from (
             [path] if path.is_file() else (each for each in path.rglob("*") if each.is_file())
