@@ -148,9 +148,9 @@ def chosen(expr):
 
 
 def may_be_empty(expr):
-    """Shifts are shown where there is one, messages where somebody is told of them."""
+    """Shifts are shown where there is one, messages where somebody is told, a door where one is."""
     shown = {underlying(name) for name in metric_names(expr)}
-    if any("ecindex_notify" in name for name in shown) or "ecindex-notify" in expr:
+    if "ecindex-notify" in expr or any(re.match("ecindex_(notify|door)", name) for name in shown):
         return True
     if shown & OF_ACTIVE_SHIFTS:
         return "vector(0)" not in expr
