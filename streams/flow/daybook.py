@@ -147,6 +147,8 @@ class DayBook:
         self._ended_before: int | None = None
         self._early: set[int] = set()
         """Days that were shown as ended and have not."""
+        self._early_found: set[int] = set()
+        """Those of them that ``take_early`` is to return."""
         self._expired: list[int] = []
         self._entries: tuple[int, dict[Name, Entry]] | None = None
 
@@ -160,6 +162,7 @@ class DayBook:
         """Restore the days of a book by other definitions, as from its table records."""
         for day, shown in old.days.items():
             self.restore(day, decode_shown(encode_shown(shown.record(old.layout))))
+            self.days[day].gone |= shown.gone  # a record that was read anew has them no more
         self._expired += old._expired
 
     def newly_ended(self, today: int, days: set[int], first_open: int) -> set[int]:
@@ -172,11 +175,17 @@ class DayBook:
             return set()
         if self._ended_before is None or today < self._ended_before:
             self._early = {day for day in self.days if day >= today}
+            self._early_found |= self._early
         self._ended_before = today
         known = self.days.keys() - self._early
         ended = {day for day in days if first_open <= day < today and day not in known}
         self._early -= ended
         return ended
+
+    def take_early(self) -> set[int]:
+        """Days that were shown as ended and have not, found since the last call."""
+        found, self._early_found = self._early_found, set()
+        return found
 
     def revision(self, day: int, name: Name) -> int:
         """How often a value of a day was revised."""

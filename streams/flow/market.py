@@ -146,7 +146,7 @@ class MarketCompile:
         self.shoppers.take_over(old.shoppers)
         self.closings.take_over(old.closings)
         self.redefined.take_over(old.redefined)
-        self.members.note_former(old.ledger.definitions)
+        self.members.take_over(old.members)
         self.revised_after_final = old.revised_after_final
         self._reset, self._reset_shown = old._reset, old._reset_shown
         self._journal_pending = old._journal_pending
@@ -336,6 +336,8 @@ class MarketCompile:
         if reset is not None and reset.generation > self.progress.generation:
             self.progress.raise_generation(reset.generation)
             self.inheriting.begin()
+            self.windows.begin_generation()
+            self._days_to_show |= self.ledger.open_days()
             self._must_publish, self._reset, self._reset_shown = True, reset, False
 
     def _drain(self) -> ChangedSlots:

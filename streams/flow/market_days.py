@@ -48,7 +48,8 @@ class ShownDays(NamedTuple):
     """Ended days whose row is to be stored with the values."""
     revisions: list[Revision]
     gone: list[str]
-    """Keys of values that other definitions have left without a member, or without an event."""
+    """Keys of values that other definitions have left without a member, or without an event. After a
+    reset also the levels of days that have not ended."""
 
 
 class MarketDays:
@@ -116,6 +117,8 @@ class MarketDays:
         gone: list[str] = []
         today = self._ledger.local_days.day_of(self._ended_ms())
         ended = self._book.newly_ended(today, self._ledger.days(), self._progress.days_until)
+        for day in self._book.take_early():
+            gone += self.take_gone(day, [LEVEL_NAME])
         for day in sorted(changed.days | changed.days_due | ended | self._newly_known()):
             row = self._ledger.day_sum(day)
             if row is None:

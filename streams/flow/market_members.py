@@ -61,6 +61,11 @@ class MarketMembers:
         if definitions < self._market.definitions:
             self._former.add(definitions)
 
+    def take_over(self, old: MarketMembers) -> None:
+        """Go on from the same market by other definitions, which may have published nothing."""
+        for definitions in (old._market.definitions,) if old._listed else old._published:
+            self.note_former(definitions)
+
     def step(self, shown: Collection[Value]) -> ShownMembers:
         """Say which members there are. ``shown``: the values of windows and of today."""
         if self._listed:

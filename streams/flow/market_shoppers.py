@@ -127,7 +127,9 @@ class MarketShoppers:
         }
         if until_ms == self._until_ms:
             return late | final
-        first = NEVER_MS if self._until_ms == NEVER_MS else days.day_of(self._until_ms)
+        # A reset has taken days back that were shown until their end.
+        shown_ms = min(until_ms, self._until_ms)
+        first = NEVER_MS if shown_ms == NEVER_MS else days.day_of(shown_ms)
         moved = {days.day_of(start) for start in self._ledger.quarters() if start < until_ms}
         return late | final | {day for day in moved if day >= first}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -34,7 +34,7 @@ class ShownWindows(NamedTuple):
     """Values that differ from those published before."""
     revisions: list[Revision]
     gone: list[str]
-    """Keys of values of members that are none any more."""
+    """Keys of values that are not published any more, of members that are none and after a reset."""
 
 
 class MarketWindows:
@@ -52,6 +52,8 @@ class MarketWindows:
         self._expectation = expectation
         self._shoppers = shoppers
         self._published: dict[str, Value] = {}
+        self._to_withdraw: set[str] = set()
+        """Keys of values that go with the next publication, unless that shows them again."""
         self._redefined = False
         """Whether what was published last was by other definitions."""
         self._all: list[Value] = []
@@ -63,6 +65,12 @@ class MarketWindows:
     def take_over(self, old: MarketWindows) -> None:
         """Go on from the same market by other definitions: what they change is revised by them."""
         self._published, self._redefined = old._published, True
+        self._to_withdraw = old._to_withdraw | _keys(old._published.values())
+
+    def begin_generation(self) -> None:
+        """Publish every value anew: the records of those that stay the same are of a later ``as_of``."""
+        self._to_withdraw |= _keys(self._published.values())
+        self._published, self._compared = {}, None
 
     def step(self, changed: ChangedSlots) -> ShownWindows:
         """Show every window at the present ``as_of``."""
@@ -225,10 +233,18 @@ class MarketWindows:
             if old is None or differs(old, value):
                 changed.append(value)
             self._published[field] = value
-        gone: list[str] = []
-        if self._redefined:
-            shown = {value.field for value in values}
-            gone = [each.key for at, each in self._published.items() if at not in shown]
-            self._published = {at: each for at, each in self._published.items() if at in shown}
-            self._redefined = False
-        return ShownWindows(values, changed, revisions, gone)
+        self._redefined = False
+        return ShownWindows(values, changed, revisions, self._withdraw(values))
+
+    def _withdraw(self, shown: list[Value]) -> list[str]:
+        """Return the keys of values that were published and are not any more."""
+        if not self._to_withdraw:
+            return []
+        gone = self._to_withdraw - _keys(shown)
+        self._to_withdraw = set()
+        self._published = {at: each for at, each in self._published.items() if each.key not in gone}
+        return sorted(gone)
+
+
+def _keys(values: Iterable[Value]) -> set[str]:
+    return {value.key for value in values}

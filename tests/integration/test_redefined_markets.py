@@ -37,8 +37,8 @@ HISTORY_MS = 50 * HOUR_MS
 """A day of it is whole, so it has a level."""
 RUSH = 10
 LIVE_S = 10
-PARTIALS = 2
 """An edit is live so long after its owner is ready."""
+PARTIALS = 2
 MEASURED = ("demand_", "change_")
 """Indices that are made of more than the counts of their slot."""
 LEVEL = "sales_level_index"

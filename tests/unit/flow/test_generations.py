@@ -10,7 +10,7 @@ import pytest
 from streams.flow.compile import PartitionCompile
 from streams.flow.fence_record import decode_fence_record, encode_fence_record
 from streams.index.history_records import ClockReset, reset_record
-from streams.index.panes import DAY_MS, HOUR_MS
+from streams.index.panes import DAY_MS, HOUR_MS, rfc3339
 from streams.publish.journal import journal_records
 from tests.support.bases import based
 from tests.support.events import T0
@@ -91,6 +91,53 @@ def test_a_reset_begins_a_generation_at_what_the_marks_say(ahead):
     assert after.fence_record.hours_until <= T0 + 120_000, (
         "hours closed ahead of time are open again"
     )
+
+
+def held_by_readers(flow):
+    """What readers of the topic hold of PK: the last record of each key."""
+    held = {}
+    for publication in [each for each in flow.history if each.market == "PK"]:
+        held |= {value.key: value for value in (*publication.changed, *publication.days)}
+        for key in publication.gone:
+            held.pop(key, None)
+    return held
+
+
+def test_no_value_keeps_an_as_of_that_a_reset_has_taken_back(ahead):
+    # A minute of no orders was one an hour ahead too: those values were not published again.
+    ahead.run(T0 + 60_000)
+    ahead.run(T0 + 120_000)
+    before = held_by_readers(ahead.flow)
+    ahead.reset()
+    ahead.run(T0 + 180_000)
+    after = held_by_readers(ahead.flow)
+    assert after.keys() == before.keys()
+    assert max(value.as_of for value in before.values()) == rfc3339(T0 + HOUR_MS - STEP)
+    assert max(value.as_of for value in after.values()) == rfc3339(T0 + 180_000 - STEP)
+    quiet = after["PK|orders|category|beauty|1m"]
+    assert (quiet.observed, quiet.covered, quiet.revision) == (0, 1.0, 0)
+
+
+def test_a_source_that_the_marks_do_not_know_has_no_value_after_a_reset(ahead):
+    flow = ahead.flow
+    ahead.run(T0 + 60_000)
+    assert "PK|payments|market|all|1m" in held_by_readers(flow)
+    end = len(flow.partials[ahead.partition].records)
+    at = "2026-11-24T10:00:00.000Z"
+    flow.book.apply_record(*reset_record(ClockReset("PK", 1, at, "fast", partials_end=end)))
+    flow.now_ms = T0 + 120_000
+    (orders,) = flow.sps["orders"]
+    flow.send_partials(orders)
+    flow.apply(ahead.partition)
+    flow.step(ahead.partition)
+    assert ahead.published.sources == {"orders": T0 + 120_000 - STEP}
+    assert {value.index for value in held_by_readers(flow).values() if not value.day}.isdisjoint(
+        {"payments", "payment_success", "payment_failures"}
+    )
+    flow.send_partials(flow.sps["payments"][0])
+    flow.apply(ahead.partition)
+    flow.step(ahead.partition)
+    assert held_by_readers(flow)["PK|payments|market|all|5m"].observed == 2
 
 
 def test_the_first_publication_of_a_generation_journals_why(ahead):
@@ -288,7 +335,8 @@ def test_while_a_reset_leaves_nothing_final_the_owner_has_nothing_to_do():
     assert owner.behind
 
 
-def test_after_a_reset_days_end_again_and_have_levels():
+@pytest.mark.parametrize("killed", [False, True])
+def test_after_a_reset_days_end_again_and_have_levels(killed):
     # No day ended until as_of was where it had been, and the day that the clock had ended kept the
     # level of then.
     flow = Flow(based("PK", "2026-11-16", "2026-11-17", net_minor=100), partitions=1)
@@ -316,7 +364,10 @@ def test_after_a_reset_days_end_again_and_have_levels():
     assert level("2026-11-18") == 200
     reset = ClockReset("PK", 1, "2026-11-24T10:00:00.000Z", "a clock was fast")
     flow.book.apply_record(*reset_record(reset))
+    if killed:
+        flow.start_compile(partition)
     run(0.1)
+    assert "PK|sales_level_index|market|all|day|2026-11-18" not in held_by_readers(flow)
     run(1)
     run(2)
     assert (level("2026-11-18"), level("2026-11-19")) == (300, 100)

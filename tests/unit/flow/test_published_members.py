@@ -177,6 +177,12 @@ def test_each_version_is_journaled_once_with_who_why_and_what_it_changed(flow):
     assert journaled(take_over(flow)) == [], "its predecessor has"
     written(5, 8, document(), "no gnomes")
     assert [each.record.definitions for each in journaled(take_over(flow))] == [8]
+    for base, version in ((8, 9), (9, 10)):
+        written(base, version, gnomes, "one comes before the other is published")
+        in_force(flow)
+    (publication,) = flow.step(0)
+    found = [(each.record.definitions, each.record.published) for each in journaled(publication)]
+    assert found == [(9, False), (10, True)]
 
 
 def test_the_methodologys_list_is_of_its_edition(flow):

@@ -200,6 +200,24 @@ def test_values_of_a_member_that_is_gone_are_dropped_and_those_of_a_renamed_one_
     assert days == set(), "it is called otherwise, and nothing else has changed"
 
 
+def test_days_of_a_member_that_is_gone_are_dropped_though_another_version_comes_first(monkeypatch):
+    monkeypatch.setattr(market_module, "DAYS_REDEFINED_MAX", 1)
+    flow = running(5)
+    pass_time(flow, DAY_MS)
+    own = definitions_of(PK)
+    without = {name: each for name, each in own.category.items() if name != "books"}
+    first = len(flow.history)
+    for version, kept in ((1, without), (2, without | {"gnomes": M()})):
+        define(flow, msgspec.structs.replace(own, category=kept), version)
+        follow(flow)
+        flow.step(0)
+    while flow.compiles[0].behind:
+        flow.step(0)
+    gone = {key for publication in flow.history[first:] for key in publication.gone}
+    names = [day_name((START_MS + at * DAY_MS) // DAY_MS) for at in range(5)]
+    assert gone >= {f"PK|orders|category|books|day|{each}" for each in names}
+
+
 def closed(flow: Flow, first: int) -> list[tuple[str, int, int, int | None]]:
     """Kind, start, revision and orders of gnomes in the closings."""
     found = []
