@@ -337,6 +337,7 @@ class MarketCompile:
             self.progress.raise_generation(reset.generation)
             self.inheriting.begin()
             self.windows.begin_generation()
+            self.days.begin_generation()
             self._days_to_show |= self.ledger.open_days()
             self._must_publish, self._reset, self._reset_shown = True, reset, False
 

@@ -70,8 +70,8 @@ class MarketDays:
         self._days_published: dict[str, Value] = {}
         self._known: frozenset[str] | None = None
         """Sources whose values the last step showed; None before the first."""
-        self._redefined = False
-        """Whether what was shown last was by other definitions."""
+        self._withdraws = False
+        """Whether the next step withdraws what an open day has not any more."""
 
     # -- keeping ---------------------------------------------------------------------------------
 
@@ -83,7 +83,11 @@ class MarketDays:
         """Go on from the same market by other definitions: with its ended days, and what was shown."""
         self._book.take_over(old._book)
         self._days_published, self._known = old._days_published, old._known
-        self._redefined = True
+        self._withdraws = True
+
+    def begin_generation(self) -> None:
+        """Withdraw what was shown of a source that the marks do not know since a reset."""
+        self._withdraws = True
 
     def expire(self) -> None:
         """Forget days that were closed long ago."""
@@ -148,7 +152,7 @@ class MarketDays:
                 if row is not None:
                     levels[day] = _Ended(row, row, None)
             self._show_levels(levels, rebased, revisions, found)
-        self._redefined = False
+        self._withdraws = False
         self._forget_old_days()
         return ShownDays(found, stored, revisions, gone)
 
@@ -185,7 +189,7 @@ class MarketDays:
 
     def _gone_today(self, day: int, names: Collection[str]) -> list[str]:
         """Return the keys of the values that a day which has not ended has not any more."""
-        if not self._redefined:
+        if not self._withdraws:
             return []
         keys = [
             key

@@ -114,7 +114,7 @@ def test_no_value_keeps_an_as_of_that_a_reset_has_taken_back(ahead):
     assert after.keys() == before.keys()
     assert max(value.as_of for value in before.values()) == rfc3339(T0 + HOUR_MS - STEP)
     assert max(value.as_of for value in after.values()) == rfc3339(T0 + 180_000 - STEP)
-    quiet = after["PK|orders|category|beauty|1m"]
+    quiet = after["PK|orders|category|books|1m"]
     assert (quiet.observed, quiet.covered, quiet.revision) == (0, 1.0, 0)
 
 
@@ -131,9 +131,10 @@ def test_a_source_that_the_marks_do_not_know_has_no_value_after_a_reset(ahead):
     flow.apply(ahead.partition)
     flow.step(ahead.partition)
     assert ahead.published.sources == {"orders": T0 + 120_000 - STEP}
-    assert {value.index for value in held_by_readers(flow).values() if not value.day}.isdisjoint(
-        {"payments", "payment_success", "payment_failures"}
-    )
+    held = held_by_readers(flow)
+    assert "PK|orders|market|all|1m" in held
+    assert not {index for key in held for _, index, *_ in [key.split("|")] if "payments" in index}
+    assert max(value.as_of for value in held.values()) == rfc3339(T0 + 120_000 - STEP)
     flow.send_partials(flow.sps["payments"][0])
     flow.apply(ahead.partition)
     flow.step(ahead.partition)
