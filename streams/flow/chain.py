@@ -407,8 +407,8 @@ class Chain:
 
     def _restore(self, path: list[tuple[str, CheckpointRecord, int]]) -> list[RecoveredRow]:
         source = self.source
-        newest: dict[SlotKey, RecoveredRow] = {}
-        held_by: dict[SlotKey, bytes] = {}
+        newest: dict[SlotKey, tuple[bytes, PackedRow, bytes]] = {}
+        """Slot -> key of the record that holds its newest row, that row, its shoppers."""
         if not path:
             return []
         head = path[-1][1]
@@ -417,16 +417,16 @@ class Chain:
             source.restore_progress(head.watermarks, head.floors, head.begins, head.doubts)
         sketches = [_sketches(record) for _, record, _ in path]
         for (key_text, record, _), held in zip(path, sketches, strict=True):
-            own_key = key_text.encode()
+            for market, book, slot, packed in record.rows:
+                key = SlotKey(market, book, slot)
+                newest[key] = key_text.encode(), packed, held.get(key, NOBODY)
+        found = []
+        for key, (own_key, packed, sketch) in newest.items():
             with reading(own_key):
-                for market, book, slot, packed in record.rows:
-                    key = SlotKey(market, book, slot)
-                    row = unpacked(LIVE_BOOK if book == LIVE else DAY_BOOK, packed)
-                    newest[key] = RecoveredRow(key, row, held.get(key, NOBODY))
-                    held_by[key] = own_key
-        for key, found in newest.items():
-            with reading(held_by[key]):
-                source.restore_slot(*found)
+                # A day's row is in every record of the chain: only the newest is worth reading.
+                row = unpacked(LIVE_BOOK if key.book == LIVE else DAY_BOOK, packed)
+                source.restore_slot(key, row, sketch)
+            found.append(RecoveredRow(key, row, sketch))
         for (key_text, record, size), held in zip(path, sketches, strict=True):
             entry = ChainEntry(key_text, record.seq, size)
             for market, book, slot, packed in record.rows:
@@ -437,7 +437,7 @@ class Chain:
                 self._restore_words(entry, record)
             self._entries.append(entry)
         self._note_length()
-        return list(newest.values())
+        return found
 
     def _restore_words(self, entry: ChainEntry, record: CheckpointRecord) -> None:
         """Restore the ids and notes of a record that are still of use."""

@@ -13,6 +13,7 @@ from streams.flow.fold import SourceFold
 from streams.flow.source_state import SourceState
 from streams.flow.state import FOREVER_MS
 from streams.index.formats import OLDEST
+from streams.index.label_rows import PackedRow
 from streams.index.panes import DAY_MS
 from tests.support.events import PANE, T0
 from tests.support.flow_harness import METHODOLOGY, order
@@ -263,3 +264,19 @@ def test_a_key_names_its_source_partition():
     owner = Owner({})
     owner.fold((order("a", T0), T0))
     assert source_of(owner.flush().key) == SP
+
+
+def test_of_the_rows_of_a_slot_only_the_newest_is_read():
+    """A day's row is in every record: reading each held up takeovers, and sessions ended meanwhile."""
+    owner = Owner({})
+    for number in range(2):
+        owner.fold((order(f"e{number}", T0), T0))
+        owner.flush()
+    older = min(owner.table, key=lambda key: module.decode_checkpoint(owner.table[key]).seq)
+    record = module.decode_checkpoint(owner.table[older])
+    nonsense = PackedRow([], ["9none"])
+    rows = [(market, book, slot, nonsense) for market, book, slot, _ in record.rows]
+    owner.table[older] = module.encode_checkpoint(msgspec.structs.replace(record, rows=rows))
+    new_owner = Owner(dict(owner.table), "w2")
+    assert len(new_owner.recovered) == len(rows) == 2
+    assert [pane.row.numbers[0] for pane in new_owner.panes] == [2]

@@ -21,6 +21,7 @@ from streams.flow.wire import (
 from streams.index.formats import OLDEST
 from streams.index.label_rows import PackedRow
 from streams.index.panes import DAY_MS, HOUR_MS
+from streams.index.partials import ORDERS as ORDERS_COLUMN
 from streams.index.partials import PAYMENTS
 from tests.support.events import T0, tuned
 from tests.support.flow_harness import METHODOLOGY, Flow, order, payment
@@ -451,3 +452,17 @@ def test_a_market_that_inputs_of_other_names_have_published_is_refused():
         owner.recover(dict(flow.tables[partition]))
     next_edition = replace(flow.methodology, edition=flow.methodology.edition + 1)
     PartitionCompile(partition, 3, next_edition, sps, "new").recover(dict(flow.tables[partition]))
+
+
+def test_of_the_rows_of_a_key_only_the_last_of_a_chunk_is_read():
+    """As compaction might have left no other: a takeover reads the rows of a day of many flushes."""
+    flow = Flow(partitions=1)
+    partition = pk_partition(flow)
+    flow.now_ms = T0 + HOUR_MS
+    fold_and_send(flow, (order("a", T0 + HOUR_MS - 60_000), T0 + HOUR_MS))
+    log = flow.partials[partition]
+    (known,) = [each for each in log.records if b"|live|" in (each.key or b"")]
+    nonsense = PartialRecord(flow.methodology.edition, 0, PackedRow([], ["9none"]))
+    log.records.insert(0, replace(known, value=encode_partial(nonsense)))
+    flow.apply(partition)
+    assert own(flow).markets["PK"].ledger.pane_sum(T0 + HOUR_MS - 60_000)[ORDERS_COLUMN] == 1
