@@ -118,11 +118,9 @@ class MarketDays:
         revisions: list[Revision] = []
         levels: dict[int, _Ended] = {}
         stored: list[ShownDay] = []
-        gone: list[str] = []
         today = self._ledger.local_days.day_of(self._ended_ms())
         ended = self._book.newly_ended(today, self._ledger.days(), self._progress.days_until)
-        for day in self._book.take_early():
-            gone += self.take_gone(day, [LEVEL_NAME])
+        gone = self._levels_taken_back()
         for day in sorted(changed.days | changed.days_due | ended | self._newly_known()):
             row = self._ledger.day_sum(day)
             if row is None:
@@ -178,6 +176,11 @@ class MarketDays:
     def _gone(self, day: int, names: Collection[str]) -> list[str]:
         """Return the keys of the values that an ended day has not any more; ``names``: those it has."""
         return self.take_gone(day, self._book.gone(day, names))
+
+    def _levels_taken_back(self) -> list[str]:
+        """Return the keys of the levels of days that were shown as ended and have not."""
+        days = sorted(self._book.take_early())
+        return [key for day in days for key in self.take_gone(day, [LEVEL_NAME])]
 
     def take_gone(self, day: int, names: Iterable[Name]) -> list[str]:
         """Forget values that an ended day has not any more, and return their keys."""
