@@ -65,13 +65,14 @@ class EventKeeper:
     async def keep(self, events: Sequence[Outgoing]) -> Kept:
         """Return once the events cannot be lost, and where they are. Raises SpoolFullError."""
         deliveries = [EventDelivery(event) for event in events]
+        until = asyncio.get_running_loop().time() + self._wait_s
         if not self._may_enter.is_set():
-            await self._enter()
+            await self._enter(until)
         connected = self._link.connected
         if (
             self._kept == "kafka"
             and connected is not None
-            and await self._acknowledged(connected, deliveries)
+            and await self._acknowledged(connected, deliveries, until)
         ):
             return "kafka"
         if self._kept == "kafka":
@@ -104,10 +105,10 @@ class EventKeeper:
                 self._may_enter.set()
                 _log.info("spool_empty", events=events, took_ms=clock.monotonic_ms() - begun_ms)
 
-    async def _enter(self) -> None:
+    async def _enter(self, until: float) -> None:
         """Wait until the spool is empty, or for as long as Kafka may take: then it is away again."""
         try:
-            async with asyncio.timeout(self._wait_s):
+            async with asyncio.timeout_at(until):
                 await self._may_enter.wait()
         except TimeoutError:
             self._may_enter.set()
@@ -122,11 +123,11 @@ class EventKeeper:
     # -- Kafka ---------------------------------------------------------------------------------------
 
     async def _acknowledged(
-        self, connected: Connected, deliveries: Sequence[EventDelivery]
+        self, connected: Connected, deliveries: Sequence[EventDelivery], until: float
     ) -> bool:
-        """Whether Kafka acknowledges all of them in time."""
+        """Whether Kafka acknowledges all of them by an instant of the event loop."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(self._wait_s):
+            async with asyncio.timeout_at(until):
                 await self._deliver(connected, deliveries)
         return all(each.is_acknowledged for each in deliveries)
 
