@@ -6,7 +6,7 @@ its last minutes: a message that says "is up" of what has ended misleads whoever
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
@@ -89,6 +89,11 @@ def naming_of(code: str, market: Market | None) -> MarketNaming:
     if market is None:
         return MarketNaming(code)
     return MarketNaming(market.name, market.currency, market.time_zone)
+
+
+def namings_of(markets: Mapping[str, Market]) -> dict[str, MarketNaming]:
+    """Return how each market of a methodology is named."""
+    return {code: naming_of(code, market) for code, market in markets.items()}
 
 
 def say_incident(
