@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 from streams.index.answer_records import AUTHOR_MAX, TEXT_MAX
 from streams.index.currencies import exponent, major_units
-from streams.index.incident_measures import STOPPED_RATIO, may_be_as_expected
+from streams.index.incident_measures import STOPPED_RATIO, is_as_expected
 from streams.index.indices import CATEGORY, CHANNEL, MARKET, METHOD, REGION
 from streams.index.instants import parse_instant
 from streams.index.labels import label
@@ -417,7 +417,8 @@ def _going_now(incident: PublishedIncident) -> str:
 def _market_back(incident: PublishedIncident, naming: MarketNaming) -> str:
     """Say by when the shift of the market's own total was over, where something else went on; else ''.
 
-    It is back where nothing contradicts: a jump is over, too, when the market stops.
+    It is called back only where it goes on and its last minutes say so: a jump is over, too, when the
+    market stops, and a fall when it sells 2.4 times the usual.
     """
     leads = incident.dimension == MARKET
     ends = [
@@ -431,25 +432,27 @@ def _market_back(incident: PublishedIncident, naming: MarketNaming) -> str:
     if over == incident.over:
         return ""
     by = _time(incident, over, naming)
-    back = f" The market as a whole was back by {by}"
-    if contradicted := not _is_back(incident):
-        back = f" The market's {_TURNS[shift.direction]} was over by {by}"
+    back = _is_back(incident)
+    what = (
+        "The market as a whole was back"
+        if back
+        else f"The market's {_TURNS[shift.direction]} was over"
+    )
+    words = f" {what} by {by}"
     if not leads:  # else its counts are those of the incident
-        back += (
+        words += (
             f": {figure(shift.observed)} {counted(MARKET)} since "
             f"{_time(incident, shift.start, naming)}, {figure(shift.expected)} usual"
         )
-    return f"{back}.{_market_now(incident) if contradicted else ''}"
+    return f"{words}.{'' if back else _market_now(incident)}"
 
 
 def _is_back(incident: PublishedIncident) -> bool:
-    """Whether the market's own total is as usual after its shift, as far as is known."""
-    if incident.market_again is not None:
-        return False
+    """Whether it is known that the market's own total is as usual now. Of what is over it is not."""
     now = incident.market_now
-    if incident.over is not None:
-        return True
-    return now is not None and may_be_as_expected(now.lower, now.upper)
+    if now is None or incident.over is not None or incident.market_again is not None:
+        return False
+    return is_as_expected(now.observed, now.expected, now.lower, now.upper)
 
 
 def _market_now(incident: PublishedIncident) -> str:

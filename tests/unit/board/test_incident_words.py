@@ -130,13 +130,17 @@ def test_a_market_that_stopped_when_its_jump_was_over_is_not_said_to_be_back():
     assert "The market's rise was over by 04:11 UTC+06" in now_of(rise, suspected=-1)
     both = incidents_of(incident_fields([rise, stop], {}), {}, BD).open
     assert [" A fall of it is seen since. " in each.now for each in both] == [False, True]
+    for observed, expected, back in ((48.0, 20.0, False), (24.0, 20.0, True), (5.0, 4.0, True)):
+        few = RatioInterval(observed, expected, observed / expected, 0.9, 4.0)
+        rise.market_now = NowSize(AS_OF_MS - minute, AS_OF_MS, few)
+        assert ("as a whole was back" in now_of(rise)) is back, "2.4 times is not back"
     rise.market_now = None
     assert "back" not in now_of(rise), "it is not known"
     rise.over_ms = toys.over_ms = AS_OF_MS
     stop.lead.start_ms = jump.over_ms - minute
     assert "The market's rise was over by" in say_over(rise, stop)
     stop.lead.start_ms = jump.over_ms + minute
-    assert "The market as a whole was back by" in say_over(rise, stop)
+    assert "The market's rise was over by" in say_over(rise, stop), "how it was then is not known"
 
 
 def test_an_incident_is_written_again_when_a_suspicion_contradicts_it():
