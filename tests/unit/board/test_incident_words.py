@@ -343,6 +343,9 @@ def test_the_level_is_the_worst_that_is_shown():
     stop = incident(stopped=True)
     said_so = {stop.id: GivenAnswers(None, None, (), stop.id)}
     assert level(stop, answers=said_so) is PageLevel.SUSPICION, "0 orders beside a green dot"
+    closed = Answer(stop.id, "expected", "bob", AS_OF_MS, until_ms=AS_OF_MS + 1, factor=0)
+    planned = {stop.id: GivenAnswers(None, closed, (), stop.id)}
+    assert level(stop, answers=planned) is PageLevel.SUSPICION, "expected or not"
     assert level(stop, answers=said_so, known=False) is PageLevel.SUSPICION
     assert level(stop, answers=said_so, fresh=False) is PageLevel.STALE
     back = REPLACE(stop, measures=REPLACE(MEASURES, now=RatioInterval(975.0, 980.0, 1.0, 0.9, 1.1)))
@@ -350,6 +353,46 @@ def test_the_level_is_the_worst_that_is_shown():
     assert (
         level(stop, incident(incident_shift("region", at_ms=0)), answers=said_so) is PageLevel.SHIFT
     )
+
+
+@pytest.mark.parametrize(
+    ("kind", "factor", "ratio", "shown"),
+    [
+        ("expected", 3.6, 3.6, PageLevel.FINE),
+        ("expected", 3.6, 1.9, PageLevel.FINE),
+        ("expected", 3.6, 9.0, PageLevel.SUSPICION),
+        ("expected", None, 9.0, PageLevel.FINE),
+        ("false_alarm", None, 3.6, PageLevel.SUSPICION),
+    ],
+)
+def test_an_event_that_is_expected_is_fine_while_it_is_no_larger_than_was_said(
+    kind, factor, ratio, shown
+):
+    """It had a triangle for as long as it ran, as if nobody had answered."""
+    now = RatioInterval(ratio * 100, 100.0, ratio, ratio - 0.3, ratio + 0.3)
+    jump = incident(
+        REPLACE(incident_shift("category", "books", direction=1), interval=JUMP),
+        measures=REPLACE(MEASURES, now=now),
+    )
+    until_ms = AS_OF_MS + 3_600_000 if kind == "expected" else 0
+    scope = ("category", "books")
+    said_so = Answer(
+        jump.id,
+        kind,
+        "bob",
+        AS_OF_MS,
+        until_ms=until_ms,
+        scope=scope,
+        factor=factor and round(factor * 1_000_000),
+    )
+    own = GivenAnswers(None, said_so, (), jump.id)
+    found = incidents_of(incident_fields([jump], {jump.id: own}), {}, BD)
+    assert level_of(found, [], fresh=True, known=True) is shown
+    assert bool(headline_of(found)) is (shown is not PageLevel.FINE)
+    later = REPLACE(jump, id="PK-20231114T2209-up")
+    covered = {jump.id: own, later.id: GivenAnswers(None, None, (), jump.id)}
+    both = incidents_of(incident_fields([jump, later], covered), {}, BD)
+    assert level_of(both, [], fresh=True, known=True) is shown, "what the answer covers, too"
 
 
 def test_what_was_answered_is_said_with_its_author():
