@@ -16,6 +16,7 @@ from streams.console.fitting import Column, FittedTable, TopOf, WholeParts
 from streams.index.currencies import major_units
 from streams.index.indices import SOURCES
 from streams.index.input_reports import InputNote
+from streams.index.instants import in_zone
 from streams.index.panes import MINUTE_MS
 from streams.index.shown_sizes import duration
 from streams.index.values import Snapshot, Value
@@ -134,7 +135,7 @@ def _market(view: MarketView, naming: MarketNaming) -> RenderableType:
     windows = values.windows()
     longest = windows[-1]
     parts: list[RenderableType] = [
-        _headline(view, view.snapshot, values, currency),
+        _headline(view, view.snapshot, values, naming),
         *_wrong(view, naming),
         Text(),
         _categories(values, currency, windows, view.names),
@@ -149,13 +150,16 @@ def _market(view: MarketView, naming: MarketNaming) -> RenderableType:
     return Panel(Group(*parts), title=view.market, title_align="left", border_style=border)
 
 
-def _headline(view: MarketView, snapshot: Snapshot, values: _Values, currency: str) -> WholeParts:
+def _headline(
+    view: MarketView, snapshot: Snapshot, values: _Values, naming: MarketNaming
+) -> WholeParts:
+    currency = naming.currency or ""
     orders = _cell(values.get("orders", "market", ALL, "1m"))
     sales = _cell(values.get("sales", "market", ALL, "1m"), currency)
     parts = [
         Text.assemble((orders, "bold"), " orders/min"),
         Text.assemble((sales, "bold"), f" {currency}/min"),
-        Text(f"as of {snapshot.as_of}, {_age(view.as_of_age_ms)} ago"),
+        Text(f"as of {_local(snapshot.as_of, naming)}, {_age(view.as_of_age_ms)} ago"),
         Text(snapshot.phase),
     ]
     if view.state is ViewState.STALE:
@@ -163,6 +167,10 @@ def _headline(view: MarketView, snapshot: Snapshot, values: _Values, currency: s
             part.stylize("red")
         parts.append(Text(f"stale: {_why_stale(view)}", "bold red"))
     return WholeParts(parts)
+
+
+def _local(instant: str, naming: MarketNaming) -> str:
+    return in_zone(instant, naming.time_zone, "seconds")
 
 
 def _wrong(view: MarketView, naming: MarketNaming) -> list[Text]:

@@ -328,10 +328,19 @@ def clock_time(instant: str, time_zone: str, today: str | None = None) -> str:
     '16:02 UTC+06'
     """
     local = _local(instant, time_zone)
-    zone = local.tzname() or "UTC"
     same_day = today is not None and _local(today, time_zone).date() == local.date()
     date = "" if same_day else f"{local.day} {local:%b} "
-    return f"{date}{local:%H:%M} {zone if zone.isalpha() else f'UTC{zone}'}"
+    return f"{date}{local:%H:%M} {zone_name(instant, time_zone)}"
+
+
+def zone_name(instant: str, time_zone: str) -> str:
+    """Name of a zone at an RFC 3339 instant, as every time that is said has it.
+
+    >>> [zone_name("2026-11-24T10:02:00.000Z", zone) for zone in ("Asia/Karachi", "Asia/Kathmandu")]
+    ['PKT', 'UTC+0545']
+    """
+    name = _local(instant, time_zone).tzname() or "UTC"
+    return name if name.isalpha() else f"UTC{name}"
 
 
 def _local(instant: str, time_zone: str) -> datetime:

@@ -110,6 +110,7 @@ def test_what_is_wrong_is_said_under_the_headline_in_the_words_of_the_page(width
     )
     text = together(drawn(render([shown], NAMINGS), width))
     for words in (
+        "as of 2023-11-15T03:13:00+05:00, 4.7 s ago",
         "Pakistan: orders have all but stopped. Now: 0 orders in the last minute, 980 usual.",
         "Since 03:03 PKT: 40 orders",
         "Missed so far: 9,760 orders (9,741 to 9,771); PKR 9,760",
