@@ -554,7 +554,9 @@ def _affected(incident: PublishedIncident, suspected: Iterable[PublishedSuspicio
     sentences = (
         _listed("Shifted too", [name for over, name in others if not over]),
         _listed("Over", [name for over, name in others if over]),
-        "" if others or incident.over is not None else "No other shift is confirmed.",
+        ""
+        if others or incident.over is not None
+        else "No other series is confirmed to shift with it.",
         _listed("Suspected", suspects),
     )
     return " ".join(filter(None, sentences))

@@ -168,16 +168,19 @@ def test_a_jump_is_sized_by_its_last_minutes_and_what_is_in_excess():
     assert words.missed == "In excess so far: 291 orders (240 to 345)."
     assert words.affected == "Shifted too: Sindh (region)."
     alone = published_incident(incident(jump, measures=measures))
-    assert say_incident(alone, BD).affected == "No other shift is confirmed."
+    assert say_incident(alone, BD).affected == "No other series is confirmed to shift with it."
     total = published_suspicion(suspicion(observed=1_936, expected=790.0))
     own = published_suspicion(suspicion("category", "books"))
     beside = say_incident(alone, BD, [total, own]).affected
-    assert beside == "No other shift is confirmed. Suspected: the whole market."
+    assert beside == "No other series is confirmed to shift with it. Suspected: the whole market."
     too = say_incident(published_incident(shown), BD, [total]).affected
     assert too == "Shifted too: Sindh (region). Suspected: the whole market."
     falls = published_suspicion(suspicion("region", "sindh"))
     beside = say_incident(alone, BD, [falls]).affected
-    assert beside == "No other shift is confirmed. Suspected: a fall of Sindh (region)."
+    assert (
+        beside
+        == "No other series is confirmed to shift with it. Suspected: a fall of Sindh (region)."
+    )
 
 
 def test_a_shift_that_has_just_begun_is_not_sized_by_what_was_before_it():

@@ -59,7 +59,7 @@ def test_a_jump_is_reported_once_with_size_start_evidence_and_when_it_was_plante
     for part in (
         "orders are at 6.0 times usual. ",
         "Since 14:05 UTC: 600 orders, 100 usual, 6.0 times (5.4 to 6.6).",
-        "No other shift is confirmed.",
+        "No other series is confirmed to shift with it.",
         "Evidence 1.4 times what pages when it was found",
         f"(planted at {rfc3339(PLAN.shift.start_ms)[11:19]} UTC, found after 65 s)",
     ):
