@@ -37,8 +37,8 @@ def _constant(
         except UnfitError as unfit:
             raise RefusedRecordError(key, unfit.expected, shown_found(constant)) from unfit
 
-    if wanted is FieldKind.MONEY:
-        return read  # in minor units of the currency that a record says
+    if wanted is FieldKind.MONEY and constant != 0:
+        return read  # in minor units of the currency that a record says; 0 is 0 in each
     try:
         fixed = convert(constant, Scope(None))
     except UnfitError as unfit:

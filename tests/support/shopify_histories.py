@@ -255,9 +255,11 @@ def _written(path: tuple[Any, ...], record: Record) -> str:
 
 
 def _wrong_in_order(record: Record) -> list[tuple[tuple[Any, ...], tuple[Any, ...]]]:
+    shown = record["presentment_currency"]
     found: list[tuple[tuple[Any, ...], tuple[Any, ...]]] = [
         (("id",), _NO_ID),
-        (("presentment_currency",), (None, "USD", 7)),
+        # Fils of a thousand would be refused as cents before the currency is.
+        (("presentment_currency",), (None, 7) if shown == "KWD" else (None, "USD", 7)),
         (("updated_at",), _NO_TIME),
         (("processed_at",), _NO_TIME),
         (("cancelled_at",), _NO_TIME),
@@ -273,14 +275,14 @@ def _wrong_in_order(record: Record) -> list[tuple[tuple[Any, ...], tuple[Any, ..
         ]
         if line["quantity"] > 0 and not line["discount_allocations"]:
             found.append(((*inside, "id"), _NO_ID))
-        shown = ("presentment_money", "amount")
+        amount = ("presentment_money", "amount")
         found += [
-            ((*inside, "discount_allocations", number, "amount_set", *shown), _NO_MONEY)
+            ((*inside, "discount_allocations", number, "amount_set", *amount), _NO_MONEY)
             for number in range(len(line["discount_allocations"]))
         ]
         if not record["taxes_included"]:
             found += [
-                ((*inside, "tax_lines", number, "price_set", *shown), _NO_MONEY)
+                ((*inside, "tax_lines", number, "price_set", *amount), _NO_MONEY)
                 for number in range(len(line["tax_lines"]))
             ]
     for at, each in enumerate(record["refunds"]):

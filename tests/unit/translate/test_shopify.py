@@ -152,6 +152,18 @@ def test_any_order_and_repetition_takes_the_same_units_and_money(seed):
     assert again.keys() == in_order.keys()
 
 
+def test_all_deliveries_again_become_nothing_in_whichever_order():
+    shop, records = Shop(), [record for _, record in story()]
+    for record in records:
+        shop.send(record)
+    known = len(shop.events)
+    for record in [*records[::-1], *records]:
+        later = record | {"updated_at": at(28, "09:00")} if "updated_at" in record else record
+        assert isinstance(shop.send(record), str)
+        assert isinstance(shop.send(later), str)
+    assert len(shop.events) == known
+
+
 def totals(found):
     sums = {}
     for event_id, lines in found.items():
