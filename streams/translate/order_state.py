@@ -16,12 +16,11 @@ from typing import NamedTuple
 import msgspec
 from xxhash import xxh3_64_intdigest
 
-from streams.index.event_types import Line
 from streams.sources.outgoing import Outgoing
+from streams.translate.refunded_lines import lines_of_refund
 from streams.translate.refused_records import RefusedRecordError
 from streams.translate.stated_events import (
     Statements,
-    lines_for,
     lines_of,
     part_of_id,
 )
@@ -30,7 +29,6 @@ from streams.translate.whole_orders import (
     LooseCapture,
     LooseRefund,
     Refund,
-    RefundedLine,
     Reported,
     SoldLine,
     WholeOrder,
@@ -107,6 +105,7 @@ def advance(source: str, state: OrderState | None, reported: Reported, digest: i
         _add_whole(source, state, reported, events)
     elif isinstance(reported, LooseRefund):
         order_id, before = reported.order_id, state.added
+        _require_currency(state, reported.refund)
         _add_refund(state, reported.refund)
     else:
         order_id, before = reported.order_id, state.added
@@ -201,6 +200,7 @@ def _add_loose_capture(
 ) -> None:
     """State a capture that knows its market at once; whether its order comes first must not matter."""
     if loose.market is None or loose.currency is None:
+        _require_currency(state, loose.capture)
         _add_capture(state, loose.capture)
         return
     hashed = _stated_hash("capture", loose.capture.id)
@@ -208,6 +208,18 @@ def _add_loose_capture(
         state.stated.append(hashed)
         statements = Statements(source, loose.order_id, loose.market, loose.currency, None)
         events.append(statements.captured(loose.capture))
+
+
+def _require_currency(state: OrderState, each: Refund | Capture) -> None:
+    placed = state.placed
+    if placed is not None and not _is_of(placed, each):
+        expected = f"an amount in {placed.currency}, the currency of its order"
+        raise RefusedRecordError("$", expected, f"one in {each.currency}")
+
+
+def _is_of(placed: PlacedOrder, each: Refund | Capture) -> bool:
+    """Whether the amounts of a refund or capture are in the currency of the order."""
+    return each.currency in ("", placed.currency)
 
 
 def _stated_hash(kind: str, each_id: str) -> int:
@@ -222,18 +234,28 @@ def _state_waiting(
 ) -> None:
     _state_cancelled(statements, state, placed, events)
     _state_units_refunded(statements, state, placed, events)
-    for refund in state.waiting_refunds:
-        lines = _refunded_lines(state, placed, refund)
+    # What came before its order may be in another currency. It goes on waiting, where it is seen.
+    waiting_refunds, state.waiting_refunds = state.waiting_refunds, []
+    for refund in waiting_refunds:
+        if not _is_of(placed, refund):
+            state.waiting_refunds.append(refund)
+            continue
+        lines = lines_of_refund(refund, placed.lines, state.refunded_minor)
+        if refund.is_limited:
+            state.refunded_minor += sum(each.quantity * each.unit_price_minor for each in lines)
         state.stated.append(_stated_hash("refund", refund.id))
         if lines:
             event = statements.refunded(
                 part_of_id(refund.id), lines, refund.occurred_ms, placed.payment_method
             )
             events.append(event)
-    for capture in state.waiting_captures:
+    waiting_captures, state.waiting_captures = state.waiting_captures, []
+    for capture in waiting_captures:
+        if not _is_of(placed, capture):
+            state.waiting_captures.append(capture)
+            continue
         state.stated.append(_stated_hash("capture", capture.id))
         events.append(statements.captured(capture))
-    state.waiting_refunds, state.waiting_captures = [], []
 
 
 def _occurred_ms(state: OrderState, placed: PlacedOrder) -> int:
@@ -280,32 +302,3 @@ def _state_units_refunded(
             occurred_ms = _occurred_ms(state, placed)
             events.append(statements.refunded(refund_id, lines, occurred_ms, placed.payment_method))
     state.refunded = {}
-
-
-def _refunded_lines(state: OrderState, placed: PlacedOrder, refund: Refund) -> list[Line]:
-    """Return the lines of a refund: of articles where it names them, else of its amount."""
-    if refund.lines:
-        sold = {line.id: line for line in placed.lines}
-        return [
-            each for part in refund.lines for each in _lines_of_part(part, sold.get(part.line_id))
-        ]
-    amount = refund.amount_minor or 0
-    if refund.is_limited:
-        of_goods = sum(line.amount_minor for line in placed.lines)
-        is_all = amount >= of_goods and not state.refunded_minor
-        amount = min(amount, of_goods - state.refunded_minor)
-        state.refunded_minor += amount
-        if is_all:
-            return [each for line in placed.lines for each in lines_of(line, line.quantity)]
-    return lines_for("", "", 1, amount) if amount else []
-
-
-def _lines_of_part(part: RefundedLine, sold: SoldLine | None) -> list[Line]:
-    """Return the lines of one part of a refund. An article that was not sold here has no name."""
-    sku, category = ("", "") if sold is None else (sold.sku, sold.category)
-    amount = part.amount_minor
-    if amount is None:
-        if sold is None:
-            return []
-        return lines_of(sold, min(part.quantity, sold.quantity))
-    return lines_for(sku, category, part.quantity or 1, amount)

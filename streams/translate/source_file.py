@@ -77,11 +77,15 @@ class RecordTable(_Table, frozen=True):
 
 
 class LinesTable(_Table, frozen=True):
-    """The lines of an order: either ``amount``, of all units of a line, or ``unit_price``."""
+    """The lines of an order: either ``amount``, of all units of a line, or ``unit_price``.
+
+    ``when``: elements for which it does not hold are no goods: tips, gift cards that are bought.
+    """
 
     each: str
     id: Value
     quantity: Value
+    when: Condition | None = None
     amount: Value | None = None
     unit_price: Value | None = None
     sku: Value | None = None
@@ -100,12 +104,16 @@ class RefundedLinesTable(_Table, frozen=True):
 
 
 class RefundsTable(_Table, frozen=True):
-    """The refunds within an order: of lines, or of an amount."""
+    """The refunds within an order: of lines, or of an amount.
+
+    ``adjustment``: money that was paid back beyond what the lines say; below 0: that was kept.
+    """
 
     each: str
     id: Value
     occurred_at: Value | None = None
     amount: Value | None = None
+    adjustment: Value | None = None
     at_most: Literal["lines"] | None = None
     lines: RefundedLinesTable | None = None
     when: Condition | None = None
@@ -146,13 +154,14 @@ class OrderTable(_Table, frozen=True):
 
 
 class RefundTable(_Table, frozen=True):
-    """A record that is one refund."""
+    """A record that is one refund. ``currency``: of its amounts, if it has any."""
 
     order_id: Value
     id: Value
     occurred_at: Value
     currency: Value | None = None
     amount: Value | None = None
+    adjustment: Value | None = None
     at_most: Literal["lines"] | None = None
     lines: RefundedLinesTable | None = None
     when: Condition | None = None
@@ -232,11 +241,14 @@ def _of_nothing(key: str, table: RefundsTable | RefundTable | None) -> list[str]
     lines = None if table is None else table.lines
     if lines is not None and lines.quantity is None and lines.amount is None:
         return [f"{key}.lines: expected `quantity`, `amount` or both"]
+    if table is not None and table.adjustment is not None and (table.amount or lines is None):
+        return [f"{key}.adjustment: expected `lines` beside it, and no `amount`"]
     return []
 
 
 def _has_amounts(table: RefundTable) -> bool:
-    return table.amount is not None or (table.lines is not None and table.lines.amount is not None)
+    of_lines = table.lines is not None and table.lines.amount is not None
+    return of_lines or table.amount is not None or table.adjustment is not None
 
 
 def _mistake(message: str) -> str:

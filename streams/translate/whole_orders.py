@@ -22,7 +22,7 @@ class SoldLine(msgspec.Struct, array_like=True, gc=False):
 
 
 class RefundedLine(msgspec.Struct, array_like=True, gc=False):
-    """Part of a refund. Without an amount it is what so many units were sold for."""
+    """Part of a refund. Without an amount it is what so many units of the line were sold for."""
 
     line_id: str
     quantity: int
@@ -30,13 +30,19 @@ class RefundedLine(msgspec.Struct, array_like=True, gc=False):
 
 
 class Refund(msgspec.Struct, array_like=True, gc=False):
-    """One refund of an order. Without lines it is of an amount. ``is_limited``: to what goods cost."""
+    """One refund of an order. Without lines it is of an amount. ``is_limited``: to what goods cost.
+
+    ``adjustment_minor``: paid back beyond what the lines say; below 0: kept of it. ``currency``: of its
+    amounts; empty: it has none.
+    """
 
     id: str
     occurred_ms: int
     lines: list[RefundedLine] = []
     amount_minor: int | None = None
     is_limited: bool = False
+    adjustment_minor: int = 0
+    currency: str = ""
 
 
 class Capture(msgspec.Struct, array_like=True, gc=False):
@@ -47,6 +53,7 @@ class Capture(msgspec.Struct, array_like=True, gc=False):
     amount_minor: int
     method: str = ""
     provider: str = ""
+    currency: str = ""
 
 
 class WholeOrder(msgspec.Struct, gc=False):

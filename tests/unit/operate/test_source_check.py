@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from streams.cli.commands import app
 from tests.support.flow_harness import ROOT
+from tools import shopify_records
 from tools.woocommerce_orders import PERSON, as_bytes, line, order, story
 
 FILE = str(ROOT / "config/examples/sources/woocommerce.toml")
@@ -67,6 +68,27 @@ def test_nobody_is_named_whatever_field_holds_the_name(tmp_path, as_json):
     assert done.exit_code == 1
     assert PERSON["email"] not in done.stdout
     assert [name for name in names if name in done.stdout] == []
+
+
+@pytest.mark.parametrize("as_json", [(), ("--json",)])
+def test_the_example_of_shopify_is_shown_and_nobody_is_named(as_json):
+    done = run(FILE.replace("woocommerce", "shopify"), "--sample", "99", *as_json)
+    assert done.exit_code == 1, "two of its records are refused"
+    shown = done.stdout
+    assert [text for text in shopify_records.PERSON.values() if text in shown] == []
+    assert [
+        part for part in ("Greta", "Musterfrau", "555 0199", "4242", "4711") if part in shown
+    ] == []
+    if as_json:
+        found = json.loads(shown)
+        assert (found["read"], found["added_units"], found["waiting_orders"]) == (39, 2, 0)
+        assert found["ignored"] == {"condition": 5, "test": 3}
+        assert found["events"] == {
+            "order.placed": 7,
+            "order.refunded": 7,
+            "order.cancelled": 1,
+            "payment.captured": 7,
+        }
 
 
 def test_a_file_without_records_is_checked_alone(tmp_path):

@@ -180,6 +180,64 @@ def test_a_refund_of_everything_names_every_article():
     assert {line["category"] for line in shop.events[-1]["lines"]} == {"books"}
 
 
+def test_refunds_of_a_line_take_what_its_units_cost_and_no_more_units_than_it_had():
+    shop = Shop()
+    parts = [refund(f"r{n}", RefundedLine("a", 2), RefundedLine("added", 1)) for n in range(3)]
+    shop.send(order())
+    assert shop.send(order(version=1, refunds=parts[:1])) == ["shop:7:refund:r0"]
+    assert shop.taken() == [(1, 334), (1, 333)]
+    assert shop.send(*[LooseRefund("7", each) for each in parts]) == ["shop:7:refund:r1"]
+    assert shop.taken() == [(1, 333)]
+
+
+@pytest.mark.parametrize(
+    ("parts", "adjustment", "taken"),
+    [
+        ([RefundedLine("b", 1)], 0, [(1, 333)]),
+        ([RefundedLine("b", 1)], 200, [(1, 333), (1, 200)]),
+        (
+            [RefundedLine("a", 3), RefundedLine("b", 1)],
+            -400,
+            [(1, 334), (1, 300), (1, 299), (1, 0)],
+        ),
+        ([RefundedLine("b", 1)], -400, [(1, 0)]),
+        ([], 50, [(1, 50)]),
+        ([], 5000, [(1, 1333)]),
+        ([RefundedLine("b", 1)], 5000, [(1, 333), (1, 1000)]),
+    ],
+)
+def test_an_adjustment_adds_to_the_lines_of_a_refund_or_lowers_the_last_within_what_goods_cost(
+    parts, adjustment, taken
+):
+    shop = Shop()
+    one = Refund("r1", PLACED_MS, parts, None, True, adjustment)
+    shop.send(order(), LooseRefund("7", one))
+    assert shop.taken() == taken
+
+
+def test_limited_refunds_of_lines_and_amounts_together_take_what_goods_cost():
+    shop = Shop()
+    goodwill = Refund("r1", PLACED_MS, [], None, True, 1300)
+    shop.send(order(refunds=[goodwill]))
+    everything = Refund("r2", PLACED_MS, [RefundedLine("a", 3), RefundedLine("b", 1)], None, True)
+    assert shop.send(LooseRefund("7", everything)) == ["shop:7:refund:r2"]
+    assert shop.taken() == [(1, 33), (2, 0), (1, 0)]
+    assert shop.send(LooseRefund("7", Refund("r3", PLACED_MS, [], None, True, 10))) == []
+
+
+def test_money_of_another_currency_is_never_stated_as_that_of_the_order():
+    shop = Shop()
+    yen = LooseCapture("7", Capture("c1", PLACED_MS, 500, currency="JPY"))
+    refunded = LooseRefund("7", Refund("r1", PLACED_MS, [], 5, False, 0, "JPY"))
+    assert shop.send(yen, refunded, order()) == ["shop:7:placed"]
+    assert shop.state.waits == 2, "where it is seen"
+    for each in (yen, refunded):
+        with pytest.raises(RefusedRecordError, match="the currency of its order"):
+            shop.send(each)
+    euros = LooseCapture("7", Capture("c2", PLACED_MS, 500, currency="EUR"))
+    assert shop.send(euros) == ["shop:7:capture:c2"]
+
+
 def test_two_captures_are_two_payments():
     shop = Shop()
     captures = [

@@ -31,6 +31,12 @@ from tests.unit.translate.sources import FILE, source
         ({"order": 'region = "lines"'}, "order.lines.each: expected 'lines': another path reads"),
         ({"lines": ""}, "order.lines: expected either `amount` or `unit_price`"),
         ({"lines": 'amount = { difference = ["a"] }'}, "order.lines.amount.difference: expected two"),
+        ({"lines": 'amount = { times = ["a"] }'}, "order.lines.amount.times: expected two values"),
+        ({"order": 'region = { times = ["a", "b"] }'}, "order.region: expected no `times`"),
+        ({"lines": 'amount = "a"\nwhen = {}'}, "order.lines.when: expected a condition"),
+        ({"lines": 'amount = "a"\n[order.refunds]\neach = "r"\nid = "i"\namount = "a"\n'
+          'adjustment = "b"'},
+         "order.refunds.adjustment: expected `lines` beside it"),
         ({"more": "[money]\nunit = 'euro'"}, "money.unit: "),
         ({"more": "[money]\ndecimal = ''"}, "order.lines.amount: expected a `decimal`"),
         ({"more": "[time]\nzone = 'Mars'"}, "order.placed_at: expected format"),
