@@ -28,12 +28,14 @@ from streams.translate.stated_events import (
 from streams.translate.whole_orders import (
     Capture,
     LooseCapture,
+    LoosePayment,
     LooseRefund,
     Refund,
     RefundedLine,
     Reported,
     SoldLine,
     WholeOrder,
+    kept_by,
 )
 
 WAITING_MAX = 32
@@ -57,7 +59,8 @@ class OrderState(msgspec.Struct, array_like=True):
 
     ``version_ms``: the newest version that came. ``cancelled``, ``refunded``: units by line that wait
     for the order. ``is_cancelled``: the whole order is. ``added``: units that came to it later, in no
-    event.
+    event. ``totals``: by hash, the largest total that was stated. Of a payment there is nothing but
+    ``stated`` and ``totals``.
     """
 
     digest: int = 0
@@ -72,6 +75,7 @@ class OrderState(msgspec.Struct, array_like=True):
     waiting_refunds: list[Refund] = []
     waiting_captures: list[Capture] = []
     added: int = 0
+    totals: dict[int, int] = {}
 
     @property
     def waits(self) -> int:
@@ -96,27 +100,28 @@ def advance(source: str, state: OrderState | None, reported: Reported, digest: i
     """
     if state is None:
         state = OrderState()
-    elif digest and digest == state.digest:
-        return Advanced(state, [])
+    elif digest and digest == state.digest and not isinstance(reported, LoosePayment):
+        return Advanced(state, [])  # of a payment one record may say several things
     else:
         state = _copied(state)
     state.digest = digest
     events: list[Outgoing] = []
+    before = state.added
     if isinstance(reported, WholeOrder):
-        order_id, before = reported.id, state.added
         _add_whole(source, state, reported, events)
     elif isinstance(reported, LooseRefund):
-        order_id, before = reported.order_id, state.added
         _add_refund(state, reported.refund)
+    elif isinstance(reported, LoosePayment):
+        _add_payment(source, state, reported, events)
     else:
-        order_id, before = reported.order_id, state.added
         _add_loose_capture(source, state, reported, events)
     if state.placed is not None:
-        _state_waiting(_statements(source, order_id, state.placed), state, state.placed, events)
+        statements = _statements(source, kept_by(reported), state.placed)
+        _state_waiting(statements, state, state.placed, events)
     if len(state.waiting_refunds) + len(state.waiting_captures) > WAITING_MAX:
         expected = f"at most {WAITING_MAX} refunds and captures that wait for their order"
         raise RefusedRecordError("$", expected, "more")
-    if len(state.stated) > STATED_MAX:
+    if len(state.stated) + len(state.totals) > STATED_MAX:
         raise RefusedRecordError("$", f"at most {STATED_MAX} refunds and captures", "more")
     return Advanced(state, events, state.added - before)
 
@@ -132,6 +137,7 @@ def _copied(state: OrderState) -> OrderState:
         cancelled=dict(state.cancelled),
         refunded=dict(state.refunded),
         stated=list(state.stated),
+        totals=dict(state.totals),
         waiting_refunds=list(state.waiting_refunds),
         waiting_captures=list(state.waiting_captures),
     )
@@ -208,6 +214,24 @@ def _add_loose_capture(
         state.stated.append(hashed)
         statements = Statements(source, loose.order_id, loose.market, loose.currency, None)
         events.append(statements.captured(loose.capture))
+
+
+def _add_payment(
+    source: str, state: OrderState, payment: LoosePayment, events: list[Outgoing]
+) -> None:
+    """State what happened to a payment: once by its id, or by how much its total has grown."""
+    hashed = _stated_hash(payment.step, payment.id)
+    version, amount = part_of_id(payment.id), payment.amount_minor
+    if payment.is_total:
+        known = state.totals.get(hashed, 0)
+        if amount <= known:
+            return
+        state.totals[hashed] = amount
+        version, amount = f"{version}={known}-{amount}", amount - known
+    elif not _is_first(state, hashed):
+        return
+    statements = Statements(source, payment.payment_id, payment.market, payment.currency, None)
+    events.append(statements.paid(payment, version, amount))
 
 
 def _stated_hash(kind: str, each_id: str) -> int:
