@@ -35,7 +35,6 @@ from streams.translate.whole_orders import (
     Reported,
     SoldLine,
     WholeOrder,
-    kept_by,
 )
 
 WAITING_MAX = 32
@@ -106,18 +105,20 @@ def advance(source: str, state: OrderState | None, reported: Reported, digest: i
         state = _copied(state)
     state.digest = digest
     events: list[Outgoing] = []
-    before = state.added
-    if isinstance(reported, WholeOrder):
+    if isinstance(reported, LoosePayment):
+        order_id, before = reported.payment_id, state.added
+        _add_payment(source, state, reported, events)
+    elif isinstance(reported, WholeOrder):
+        order_id, before = reported.id, state.added
         _add_whole(source, state, reported, events)
     elif isinstance(reported, LooseRefund):
+        order_id, before = reported.order_id, state.added
         _add_refund(state, reported.refund)
-    elif isinstance(reported, LoosePayment):
-        _add_payment(source, state, reported, events)
     else:
+        order_id, before = reported.order_id, state.added
         _add_loose_capture(source, state, reported, events)
     if state.placed is not None:
-        statements = _statements(source, kept_by(reported), state.placed)
-        _state_waiting(statements, state, state.placed, events)
+        _state_waiting(_statements(source, order_id, state.placed), state, state.placed, events)
     if len(state.waiting_refunds) + len(state.waiting_captures) > WAITING_MAX:
         expected = f"at most {WAITING_MAX} refunds and captures that wait for their order"
         raise RefusedRecordError("$", expected, "more")
