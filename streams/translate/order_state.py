@@ -27,6 +27,7 @@ from streams.translate.stated_events import (
 from streams.translate.whole_orders import (
     Capture,
     LooseCapture,
+    LoosePayment,
     LooseRefund,
     Refund,
     Reported,
@@ -55,7 +56,8 @@ class OrderState(msgspec.Struct, array_like=True):
 
     ``version_ms``: the newest version that came. ``cancelled``, ``refunded``: units by line that wait
     for the order. ``is_cancelled``: the whole order is. ``added``: units that came to it later, in no
-    event.
+    event. ``totals``: by hash, the largest total that was stated. Of a payment there is nothing but
+    ``stated`` and ``totals``.
     """
 
     digest: int = 0
@@ -70,6 +72,7 @@ class OrderState(msgspec.Struct, array_like=True):
     waiting_refunds: list[Refund] = []
     waiting_captures: list[Capture] = []
     added: int = 0
+    totals: dict[int, int] = {}
 
     @property
     def waits(self) -> int:
@@ -94,13 +97,16 @@ def advance(source: str, state: OrderState | None, reported: Reported, digest: i
     """
     if state is None:
         state = OrderState()
-    elif digest and digest == state.digest:
-        return Advanced(state, [])
+    elif digest and digest == state.digest and not isinstance(reported, LoosePayment):
+        return Advanced(state, [])  # of a payment one record may say several things
     else:
         state = _copied(state)
     state.digest = digest
     events: list[Outgoing] = []
-    if isinstance(reported, WholeOrder):
+    if isinstance(reported, LoosePayment):
+        order_id, before = reported.payment_id, state.added
+        _add_payment(source, state, reported, events)
+    elif isinstance(reported, WholeOrder):
         order_id, before = reported.id, state.added
         _add_whole(source, state, reported, events)
     elif isinstance(reported, LooseRefund):
@@ -115,7 +121,7 @@ def advance(source: str, state: OrderState | None, reported: Reported, digest: i
     if len(state.waiting_refunds) + len(state.waiting_captures) > WAITING_MAX:
         expected = f"at most {WAITING_MAX} refunds and captures that wait for their order"
         raise RefusedRecordError("$", expected, "more")
-    if len(state.stated) > STATED_MAX:
+    if len(state.stated) + len(state.totals) > STATED_MAX:
         raise RefusedRecordError("$", f"at most {STATED_MAX} refunds and captures", "more")
     return Advanced(state, events, state.added - before)
 
@@ -131,6 +137,7 @@ def _copied(state: OrderState) -> OrderState:
         cancelled=dict(state.cancelled),
         refunded=dict(state.refunded),
         stated=list(state.stated),
+        totals=dict(state.totals),
         waiting_refunds=list(state.waiting_refunds),
         waiting_captures=list(state.waiting_captures),
     )
@@ -220,6 +227,24 @@ def _require_currency(state: OrderState, each: Refund | Capture) -> None:
 def _is_of(placed: PlacedOrder, each: Refund | Capture) -> bool:
     """Whether the amounts of a refund or capture are in the currency of the order."""
     return each.currency in ("", placed.currency)
+
+
+def _add_payment(
+    source: str, state: OrderState, payment: LoosePayment, events: list[Outgoing]
+) -> None:
+    """State what happened to a payment: once by its id, or by how much its total has grown."""
+    hashed = _stated_hash(payment.step, payment.id)
+    version, amount = part_of_id(payment.id), payment.amount_minor
+    if payment.is_total:
+        known = state.totals.get(hashed, 0)
+        if amount <= known:
+            return
+        state.totals[hashed] = amount
+        version, amount = f"{version}={known}-{amount}", amount - known
+    elif not _is_first(state, hashed):
+        return
+    statements = Statements(source, payment.payment_id, payment.market, payment.currency, None)
+    events.append(statements.paid(payment, version, amount))
 
 
 def _stated_hash(kind: str, each_id: str) -> int:

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from streams.translate.functions import MoneyUnit, TimeFormat
+from streams.translate.whole_orders import PaymentStep
 
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*?)`(?: - at `\$\.?(.*?)`)?")
 _PLACED = re.compile(r"(.*?)(?: - at `\$\.?(.*?)`)?", re.DOTALL)
@@ -49,7 +50,10 @@ class PlacesTable(_Table, frozen=True):
 
 
 class MoneyTable(_Table, frozen=True):
-    """How the source writes money. ``digits``: decimals of its own minor units, by currency."""
+    """How the source writes money. ``digits``: decimals of its own minor units, by currency.
+
+    ``multiples``: by currency, what amounts in these minor units are multiples of.
+    """
 
     unit: MoneyUnit = "major"
     decimal: str = "."
@@ -57,6 +61,10 @@ class MoneyTable(_Table, frozen=True):
     digits: dict[
         Annotated[str, msgspec.Meta(pattern="^[A-Z]{3}$")],
         Annotated[int, msgspec.Meta(ge=0, le=8)],
+    ] = {}
+    multiples: dict[
+        Annotated[str, msgspec.Meta(pattern="^[A-Z]{3}$")],
+        Annotated[int, msgspec.Meta(ge=1, le=1_000_000)],
     ] = {}
 
 
@@ -181,6 +189,27 @@ class CaptureTable(_Table, frozen=True):
     when: Condition | None = None
 
 
+class PaymentTable(_Table, frozen=True):
+    """What a record says of a payment, which needs no order.
+
+    ``payment``: the id of the payment, by which is kept what was stated of it. ``id``: of what happened
+    to it. Either ``amount``, or ``total``: of all that happened by now; the difference is stated.
+    """
+
+    states: PaymentStep
+    payment: Value
+    id: Value
+    occurred_at: Value
+    market: Value
+    currency: Value
+    amount: Value | None = None
+    total: Value | None = None
+    order_id: Value | None = None
+    method: Value | None = None
+    provider: Value | None = None
+    when: Condition | None = None
+
+
 class SourceFile(_Table, frozen=True):
     """What a source file says."""
 
@@ -195,10 +224,15 @@ class SourceFile(_Table, frozen=True):
     order: OrderTable | None = None
     refund: RefundTable | None = None
     capture: CaptureTable | None = None
+    payment: list[PaymentTable] = []
 
 
-def parse_source(text: str) -> SourceFile:
-    """Read a source file. Raises SourceFileError."""
+def parse_source(text: str, called: str | None = None) -> SourceFile:
+    """Read a source file. Raises SourceFileError.
+
+    ``called``: what the file is called, without its suffix: the name of the source. So no directory has
+    two files of one name, which begins the ids of all that they state.
+    """
     try:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -207,7 +241,9 @@ def parse_source(text: str) -> SourceFile:
         found = msgspec.convert(raw, SourceFile)
     except msgspec.ValidationError as error:
         raise SourceFileError([_mistake(str(error))]) from error
-    mistakes = list(_senseless(found))
+    mistakes = _senseless(found)
+    if called is not None and called != found.name:
+        mistakes.append(f"name: expected `{called}`, as the file is called")
     if mistakes:
         raise SourceFileError(mistakes)
     return found
@@ -215,14 +251,22 @@ def parse_source(text: str) -> SourceFile:
 
 def _senseless(file: SourceFile) -> list[str]:
     sections = {"refund": file.refund, "capture": file.capture, "order": file.order}
-    named = {name: section for name, section in sections.items() if section is not None}
+    payments = {f"payment[{number}]": each for number, each in enumerate(file.payment)}
+    named = payments | {name: each for name, each in sections.items() if each is not None}
     if not named:
-        return ["order: expected at least one of [order], [refund] and [capture]"]
+        return ["order: expected at least one of [order], [refund], [capture] and [[payment]]"]
+    # Of other sections the last one takes what is left; payments are asked one by one.
+    last = [*named][-1]
+    needing = [*named] if last in payments and len(payments) > 1 else [*named][:-1]
     mistakes = [
-        f"{name}.when: expected a condition, since the file has [{[*named][-1]}] too"
-        for name in [*named][:-1]
+        f"{name}.when: expected a condition, since the file has [{last}] too"
+        for name in needing
         if named[name].when is None
     ]
+    for name, payment in payments.items():
+        amounts = (payment.amount is not None) + (payment.total is not None)
+        if amounts != 1 and (amounts or payment.states != "failed"):
+            mistakes.append(f"{name}: expected either `amount` or `total`")
     if file.order is not None:
         lines = file.order.lines
         if (lines.amount is None) is (lines.unit_price is None):
@@ -284,5 +328,7 @@ def _names(place: str) -> tuple[str, ...]:
         "refund": RefundTable,
         "refund.lines": RefundedLinesTable,
         "capture": CaptureTable,
+        "payment[]": PaymentTable,
     }
-    return tables[place].__struct_fields__ if place in tables else ()
+    of_any = re.sub(r"\[\d+\]", "[]", place)
+    return tables[of_any].__struct_fields__ if of_any in tables else ()

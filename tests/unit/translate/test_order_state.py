@@ -6,12 +6,13 @@ import json
 
 import pytest
 
-from streams.translate.order_state import WAITING_MAX, advance
+from streams.translate.order_state import STATED_MAX, WAITING_MAX, advance
 from streams.translate.refused_records import RefusedRecordError
 from streams.translate.stated_events import bounded_id, lines_for
 from streams.translate.whole_orders import (
     Capture,
     LooseCapture,
+    LoosePayment,
     LooseRefund,
     Refund,
     RefundedLine,
@@ -310,3 +311,45 @@ def test_units_of_any_amount_cost_it_exactly(quantity, minor):
     found = lines_for("sku", "", quantity, minor)
     assert sum(line.quantity for line in found) == quantity
     assert sum(line.quantity * line.unit_price_minor for line in found) == minor
+
+
+def payment(step, each_id, minor, *, total=False, **fields):
+    return LoosePayment("p1", step, each_id, PLACED_MS, "DE", "EUR", minor, total, **fields)
+
+
+def test_what_happens_to_a_payment_is_stated_once_by_its_id_and_waits_for_nothing():
+    shop = Shop()
+    one = payment("refunded", "r1", 5, order_id="7", method="card", provider="bank")
+    assert shop.send(one, one, payment("disputed", "r1", 6)) == [
+        "shop:p1:refunded:r1",
+        "shop:p1:disputed:r1",
+    ]
+    first, second = shop.events
+    assert (first["type"], first["order_id"], first["method"]) == ("payment.refunded", "7", "card")
+    assert (first["amount_minor"], first["provider"], "placed_at" in first) == (5, "bank", False)
+    assert (second["order_id"], shop.state.waits) == ("p1", 0)
+
+
+def test_of_a_total_is_stated_by_how_much_it_grew():
+    shop = Shop()
+    sent = [payment("captured", "c1", minor, total=True) for minor in (0, 300, 300, 1000, 300)]
+    assert shop.send(*sent) == ["shop:p1:captured:c1=0-300", "shop:p1:captured:c1=300-1000"]
+    assert [each["amount_minor"] for each in shop.events] == [300, 700]
+    assert shop.send(payment("captured", "c2", 5, total=True)) == ["shop:p1:captured:c2=0-5"]
+    before = shop.state
+    advance("shop", before, payment("captured", "c1", 2_000, total=True))
+    assert sorted(before.totals.values()) == [5, 1000], "what was given stays as it is"
+
+
+def test_one_record_may_say_two_things_of_a_payment():
+    found = advance("shop", None, payment("refunded", "r1", 5), digest=9)
+    found = advance("shop", found.state, payment("refund_failed", "r1", 5), digest=9)
+    assert len(found.events) == 1
+
+
+def test_what_is_kept_of_a_payment_is_bounded():
+    shop = Shop()
+    for number in range(STATED_MAX):
+        shop.send(payment("captured", f"c{number}", 1, total=number % 2 == 0))
+    with pytest.raises(RefusedRecordError, match="at most 500"):
+        shop.send(payment("captured", "one more", 1, total=True))

@@ -16,6 +16,7 @@ def amount_of(more, found, currency="EUR"):
 
 
 COMMA = '[money]\ndecimal = ","\ngroup = "."'
+TENS, MINOR_TENS = "[money]\nmultiples = { KWD = 10 }\n", 'unit = "minor"\n'
 MINOR = '[money]\nunit = "minor"\ndigits = { ISK = 2, UGX = 2 }'
 
 
@@ -50,6 +51,13 @@ MINOR = '[money]\nunit = "minor"\ndigits = { ISK = 2, UGX = 2 }'
         (MINOR, 550, "ISK", None),
         (MINOR, 19.5, "EUR", None),
         (MINOR, 1999, "JPY", 1999),
+        (TENS, "5.12", "KWD", 5120),
+        (TENS, "5.124", "KWD", None),
+        (TENS, "5.1240", "KWD", None),
+        (TENS, 5, "KWD", 5000),
+        (TENS, "5.12", "EUR", 512),
+        (TENS + MINOR_TENS, 5120, "KWD", 5120),
+        (TENS + MINOR_TENS, 5124, "KWD", None),
     ],
 )
 def test_money_is_exact_or_refused(more, found, currency, minor):
