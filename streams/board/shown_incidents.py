@@ -9,9 +9,11 @@ import msgspec
 
 from streams.board.shown_shifts import ShownShift
 from streams.index.answer_records import INCIDENT_ID
+from streams.index.incident_measures import AFFECTED_DOWN, AFFECTED_UP
 from streams.index.incidents import INCIDENTS_MAX
 from streams.index.indices import MARKET
 from streams.index.labels import label
+from streams.index.operator_answers import EXPECTED
 from streams.publish.incident_records import PublishedAnswer, PublishedIncident, read_incidents
 from streams.publish.incident_words import (
     STAYS_IN_PAGERDUTY,
@@ -91,6 +93,8 @@ class ShownIncident(msgspec.Struct, frozen=True, omit_defaults=True):
     """What operators said of it, a line each."""
     silenced: str = ""
     """By whose answer it does not page, a line; empty where it pages."""
+    as_said: bool = False
+    """True for an event that was said to be expected, while it is no larger than was said."""
     acknowledged: PublishedAnswer | None = None
     verdict: PublishedAnswer | None = None
     """These two are in force, and can be taken back."""
@@ -118,9 +122,16 @@ def incidents_of(
     suspected = read_suspicions(suspicions)
     going = [each for each in found if each.over is None]
     past = [each for each in found if each.over is not None][:INCIDENTS_MAX]
+    verdicts = {each.id: each.verdict for each in found}
     return IncidentsOfMarket(
         open=[
-            _shown(each, naming, known_sent.get(each.id), suspected)
+            _shown(
+                each,
+                naming,
+                known_sent.get(each.id),
+                suspected,
+                as_said=_is_as_said(each, verdicts.get(each.silenced_by or "")),
+            )
             for each in sorted(going, key=weight_of, reverse=True)
         ],
         past=[_shown(each, naming, known_sent.get(each.id)) for each in past],
@@ -167,8 +178,31 @@ def _unanswered(incidents: IncidentsOfMarket) -> list[ShownIncident]:
 
 
 def _answered(incidents: IncidentsOfMarket) -> list[ShownIncident]:
-    """Return those that do not page by an answer, and whose last minutes are still far from usual."""
-    return [each for each in incidents.open if each.silenced and each.state != "returning"]
+    """Return those that do not page by an answer, and are far from usual and from what was said."""
+    return [
+        each
+        for each in incidents.open
+        if each.silenced and each.state != "returning" and not each.as_said
+    ]
+
+
+def _is_as_said(incident: PublishedIncident, given: PublishedAnswer | None) -> bool:
+    """Whether an incident is an event that was said to be expected, and no larger than that.
+
+    ``given``: the answer that silences it. No outage is: 0 orders stand beside no green dot, whoever
+    expects them. Nor is a false alarm: it says nothing of what is to come.
+    """
+    if given is None or given.kind != EXPECTED or incident.kind == "outage":
+        return False
+    if given.factor is None or (given.dimension, given.member) != (
+        incident.dimension,
+        incident.member,
+    ):
+        return True
+    size = incident.now or incident.size
+    if incident.direction == "up":
+        return size.lower <= given.factor * AFFECTED_UP
+    return size.upper >= given.factor * AFFECTED_DOWN
 
 
 def _undone(
@@ -191,6 +225,8 @@ def _shown(
     naming: MarketNaming,
     sent: PublishedSent | None,
     suspected: Sequence[PublishedSuspicion] = (),
+    *,
+    as_said: bool = False,
 ) -> ShownIncident:
     words = say_incident(incident, naming, suspected)
     return ShownIncident(
@@ -216,6 +252,7 @@ def _shown(
         shifts=_members(incident),
         answers=say_answers(incident, naming) + _undone(incident, naming, sent),
         silenced=say_silence(incident, naming),
+        as_said=as_said,
         acknowledged=incident.acknowledged,
         verdict=incident.verdict,
     )

@@ -24,7 +24,7 @@ from streams.index.labels import label
 from streams.index.methodology import Market
 from streams.index.shift_series import PAYMENT_FAILURE
 from streams.index.values import WINDOWS_MS, Snapshot, Value, decimal
-from streams.publish.incident_words import naming_of
+from streams.publish.incident_words import naming_of, zone_name
 from streams.publish.other_records import read_others
 from streams.publish.other_words import say_others
 from streams.publish.ranking import ALL, rank_members
@@ -101,6 +101,8 @@ class MarketPage(msgspec.Struct, frozen=True, omit_defaults=True):
     currency: str | None
     exponent: int
     time_zone: str
+    zone: str
+    """Name of the zone at ``as_of``, as the sentences of incidents have it."""
     as_of: str
     edition: int
     phase: str
@@ -170,7 +172,8 @@ def market_page(
         name=snapshot.market if market is None else market.name,
         currency=None if market is None else market.currency,
         exponent=0 if market is None else exponent(market.currency),
-        time_zone="UTC" if market is None else market.time_zone,
+        time_zone=naming.time_zone,
+        zone=zone_name(snapshot.as_of, naming.time_zone),
         as_of=snapshot.as_of,
         edition=snapshot.edition,
         phase=snapshot.phase,

@@ -84,9 +84,9 @@ def simulate(
 
     The workers need a methodology with these markets, as config/examples/demo has it.
     """
-    from streams.shops.simulate_options import ShopOptions
+    from streams.shops.simulate_options import Planted, ShopOptions
     from streams.shops.simulate_profile import load_profile
-    from streams.shops.simulate_run import Planted, simulate_command
+    from streams.shops.simulate_run import simulate_command
 
     for_s, backfill_s = seconds_of("--for", duration), seconds_of("--backfill", backfill) or 0.0
     with reported():

@@ -19,6 +19,7 @@ from streams.local.local_index import LocalIndex
 from streams.local.up import race
 from streams.operate.board_stream import markets_shown
 from streams.operate.market_views import MarketView, connect, read_markets
+from streams.publish.incident_words import namings_of
 from streams.publish.redis_clients import REDIS_ERRORS, in_words
 from streams.shops.seed_simulated import seed_simulated
 from streams.shops.simulate_history import SimulatedSeed
@@ -61,7 +62,7 @@ class DemoShow:
         self._options = options
         self._console = console
         self._seeds = seeds
-        self._currencies = {code: each.currency for code, each in methodology.markets.items()}
+        self._namings = namings_of(methodology.markets)
         self._tell = tell
         self._say = say
         self._views: Sequence[MarketView] = ()
@@ -112,8 +113,8 @@ class DemoShow:
         with connect(self._settings.redis) as client:
             await self._await_live(client, markets, stopped)
             end_ms = None if duration_ms is None else clock.monotonic_ms() + duration_ms
-            story = Story(plan)
-            with Screen(self._console, plan, self._currencies) as screen:
+            story = Story(plan, self._namings)
+            with Screen(self._console, plan, self._namings) as screen:
                 while not stopped.is_set() and (end_ms is None or clock.monotonic_ms() < end_ms):
                     views = await self._read(client, markets)
                     screen.update(views, clock.now_ms())

@@ -9,7 +9,7 @@ from streams.index.indices import CATEGORY, MARKET
 from streams.index.instants import parse_instant
 from streams.index.panes import MINUTE_MS, rfc3339
 from streams.publish.incident_records import PublishedAnswer, PublishedIncident
-from streams.publish.incident_words import MarketNaming, say_incident, series_name
+from streams.publish.incident_words import MarketNaming, naming_of, say_incident, series_name
 
 KNOWN_MAX = 200
 """Incidents that are remembered; the oldest are forgotten first. An index keeps 30 of a market."""
@@ -23,8 +23,9 @@ class Story:
     An incident keeps its name when it is answered, and when Redis has lost everything: it is found once.
     """
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, namings: Mapping[str, MarketNaming]) -> None:
         self._plan = plan
+        self._namings = namings
         self._known: dict[str, PublishedIncident] = {}
         self._planted_found: set[int] = set()
 
@@ -56,15 +57,15 @@ class Story:
         else:
             verdict, lines = before.verdict, []
         if incident.over is None and incident.verdict != verdict:
-            lines.append(f"ANSWER {_clock(now_ms)}: {_name(incident)}: {_answer(incident)}")
+            lines.append(f"ANSWER {_clock(now_ms)}: {self._name(incident)}: {_answer(incident)}")
         if before is not None and before.over is None and incident.over is not None:
-            words = say_incident(incident, _naming(incident))
+            words = say_incident(incident, self._naming(incident))
             size = "" if incident.state == "withdrawn" else f" {words.size}{_along(incident)}"
             lines.append(f"OVER   {_clock(now_ms)}: {words.headline}. {words.now}{size}")
         return lines
 
     def _found(self, incident: PublishedIncident, now_ms: int) -> str:
-        words = say_incident(incident, _naming(incident))
+        words = say_incident(incident, self._naming(incident))
         parts = [f"FOUND  {_clock(now_ms)}: {words.headline}. {words.size}"]
         parts.append(f" {words.affected}" if words.affected else _along(incident))
         parts.append(f" {words.evidence.capitalize()}")
@@ -74,6 +75,15 @@ class Story:
             after_s = (now_ms - planted_ms) / 1000
             parts.append(f" (planted at {_clock(planted_ms)}, found after {after_s:.0f} s)")
         return "".join(parts)
+
+    def _naming(self, incident: PublishedIncident) -> MarketNaming:
+        """Names are those of the page. Times are in UTC: the lines are of markets in many zones."""
+        naming = self._namings.get(incident.market) or naming_of(incident.market, None)
+        return naming._replace(time_zone="UTC")
+
+    def _name(self, incident: PublishedIncident) -> str:
+        naming = self._naming(incident)
+        return series_name(incident.dimension, incident.member, naming.name)
 
     def _planted_ms(self, incident: PublishedIncident) -> int | None:
         """When that of which an incident is the first was planted."""
@@ -109,15 +119,6 @@ def _along(incident: PublishedIncident) -> str:
     if not others:
         return ""
     return f" {others} other series {'has' if others == 1 else 'have'} shifted with it."
-
-
-def _naming(incident: PublishedIncident) -> MarketNaming:
-    """Times are in UTC, as the demo's are."""
-    return MarketNaming(incident.market)
-
-
-def _name(incident: PublishedIncident) -> str:
-    return series_name(incident.dimension, incident.member, incident.market)
 
 
 def _clock(instant_ms: int) -> str:

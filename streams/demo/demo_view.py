@@ -16,6 +16,7 @@ from streams.index.currencies import major_units
 from streams.index.values import Value
 from streams.operate import show
 from streams.operate.market_views import MarketView, ViewState
+from streams.publish.incident_words import MarketNaming, naming_of
 
 LINE_EVERY_MS = 5_000
 """How often a line is printed without a terminal: a log needs fewer updates than a screen."""
@@ -24,10 +25,10 @@ LINE_EVERY_MS = 5_000
 class Screen:
     """Screen of a demo, redrawn in a terminal; elsewhere a line for each market every LINE_EVERY_MS."""
 
-    def __init__(self, console: Console, plan: Plan, currencies: Mapping[str, str]) -> None:
+    def __init__(self, console: Console, plan: Plan, namings: Mapping[str, MarketNaming]) -> None:
         self._console = console
         self._plan = plan
-        self._currencies = currencies
+        self._namings = namings
         self._live = Live(console=console, auto_refresh=False) if console.is_terminal else None
         self._next_line_ms = 0
 
@@ -63,7 +64,7 @@ class Screen:
     def _whole(self, views: Sequence[MarketView], now_ms: int) -> RenderableType:
         planted = [Text(f"planted: {line}") for line in self._plan.announcement(now_ms)]
         focus = [view for view in views if view.market == self._plan.shift.market]
-        return Group(self._overview(views), *planted, show.render(focus, self._currencies))
+        return Group(self._overview(views), *planted, show.render(focus, self._namings))
 
     def _overview(self, views: Sequence[MarketView]) -> FittedTable:
         category = self._plan.shift.category
@@ -91,7 +92,8 @@ class Screen:
         if view.snapshot is None:
             return []
         values = {value.field: value for value in view.snapshot.values}
-        currency = self._currencies.get(view.market, "")
+        naming = self._namings.get(view.market) or naming_of(view.market, None)
+        currency = naming.currency or ""
         member = self._plan.shift.category
         return [
             view.snapshot.as_of[11:19],

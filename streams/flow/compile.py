@@ -31,7 +31,6 @@ from streams.flow.history_book import HistoryBook
 from streams.flow.incarnation import base_of, begin_of_next_log
 from streams.flow.ledger import Ledger
 from streams.flow.market import MarketCompile
-from streams.flow.market_shifts import decode_shifts
 from streams.flow.merged import (
     DAY_KIND,
     LENGTH_MS,
@@ -44,6 +43,7 @@ from streams.flow.merged import (
 )
 from streams.flow.own_records import UNREADABLE, OwnRecordError, place, reading
 from streams.flow.publication import Publication
+from streams.flow.shifts_record import decode_shifts
 from streams.flow.sliced_takeover import SlicedTakeover
 from streams.flow.state import LIVE, NEVER_MS
 from streams.flow.topic_progress import better_mark

@@ -7,11 +7,10 @@ from xxhash import xxh3_64_intdigest
 from streams.flow.admission import LATE, NO_ROOM, TOO_LATE
 from streams.flow.chunk import Chunk
 from streams.flow.ids import ID_SEED
-from streams.flow.rows import add_payment
+from streams.flow.rows import DAY_PAYMENT_TOTALS, PAYMENT_TOTALS, add_payment
 from streams.flow.set_aside import BAD_STAMP, OVERFLOW, Folded, ahead, no_room, placed, refused
 from streams.flow.source_state import SourceState
 from streams.flow.state import Day, Pane
-from streams.index import partials as col
 from streams.index.event_types import (
     SUM_MAX,
     Ignored,
@@ -99,7 +98,7 @@ def _fold_one(  # noqa: C901, PLR0911 - one return per outcome
 def _overflows(pane: Pane | None, day: Day | None, amount: int) -> bool:
     held = [0]
     if pane is not None:
-        held += [pane.row.numbers[each] for each in (col.AMOUNT, col.REFUND_AMOUNT)]
+        held += [pane.row.numbers[total] for _, total in PAYMENT_TOTALS.values()]
     if day is not None:
-        held += [day.row.numbers[each] for each in (col.DAY_AMOUNT, col.DAY_REFUND_AMOUNT)]
+        held += [day.row.numbers[total] for _, total in DAY_PAYMENT_TOTALS.values()]
     return max(held) + amount > SUM_MAX

@@ -16,8 +16,9 @@ from streams.flow.answered_shifts import (
     silencer_of,
 )
 from streams.flow.market_incidents import MarketIncidents
-from streams.flow.market_shifts import KeptShift, series_of
+from streams.flow.market_shifts import series_of
 from streams.flow.shift_watch import ActiveShift, SeriesStatus
+from streams.flow.shifts_record import KeptShift
 from streams.index.incidents import Incident
 from streams.index.learning import Scope
 from streams.index.operator_answers import FALSE_ALARM, Answer

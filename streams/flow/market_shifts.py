@@ -11,7 +11,6 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
-import msgspec
 import numpy as np
 
 from streams.flow.answer_book import MarketAnswers
@@ -28,18 +27,16 @@ from streams.flow.shift_watch import (
     SeriesStatus,
     ShiftWatch,
     WatchedMinute,
-    WatchRecord,
 )
+from streams.flow.shifts_record import KeptShift, ShiftsRecord, decode_shifts, encode_shifts
 from streams.flow.state import FOREVER_MS
 from streams.index.demand import SCALE
-from streams.index.formats import numbered_decoder, numbered_encoder
 from streams.index.incident_measures import DISPLAY_NOISE, SeriesSums
 from streams.index.incidents import Incident, IncidentShift, ShiftName
 from streams.index.indices import MARKET
 from streams.index.learning import WHOLE, Relevel, Scope, Shifted, relevel_of
 from streams.index.measured import ExpectedRow
 from streams.index.operator_answers import EXPECTED, Answer, teaches
-from streams.index.page_budget import PageLog
 from streams.index.panes import DAY_MS, MINUTE_MS, LocalDays, of_minute
 from streams.index.partials import Row
 from streams.index.season import PRIOR_ORDERS
@@ -101,63 +98,6 @@ class ExpectationReader(Protocol):
 
     def of_span(self, start_ms: int, end_ms: int) -> ExpectedRow | None:
         """Expectation of ``[start_ms, end_ms)`` by the columns of a live row; None: unknown."""
-
-
-class KeptShift(msgspec.Struct):
-    """A shift found on final minutes, kept as long as expectations are learnt from its hours.
-
-    Instants are minutes since the epoch, in parts to the pane.
-    """
-
-    dimension: str
-    member: str
-    number: int
-    clock: str
-    start: float
-    found_at: float
-    """End of the last minute, or pane, that was needed to find it."""
-    end: float = 0
-    """Minute after its last one; 0: it goes on."""
-    relevelled_at: int = 0
-    """Minute at which it was last looked at to be adopted; 0: it has not lasted a week."""
-    ratio: int = 0
-    """Ratio of the new level to the old, in units of 1 / SCALE, once it was adopted."""
-    parts: list[tuple[str, str, int]] = []
-    """For an adopted shift of the total: (dimension, member, the member's ratio over the total's)."""
-    incident: str = ""
-    """Id of the incident that it is part of; answers name it. Empty: found before incidents had ids."""
-
-
-class ShiftsRecord(msgspec.Struct):
-    """Table record of a market's detectors. ``days_until``: first local day not applied.
-
-    ``definitions``: version of the definitions that its series are of.
-    """
-
-    watch: WatchRecord
-    kept: list[KeptShift]
-    days_until: int
-    v: int = 0
-    incidents: list[Incident] = []
-    pages: PageLog = msgspec.field(default_factory=PageLog)
-    generation: int = 0
-    """Generation of the market's ``as_of`` (decision 0121) that these detectors follow."""
-    teaching_ms: int = 0
-    """Horizon of the ledger when the teaching of sizes began, which is under way; 0: it is not."""
-    definitions: int = 0
-
-    @property
-    def rank(self) -> tuple[int, int, int]:
-        """Of several records of a market the one of the largest rank counts.
-
-        A clock that ran ahead wrote those of earlier generations. One of earlier definitions may have
-        come further: its writer had not heard of the later ones.
-        """
-        return self.generation, self.definitions, self.watch.done_until
-
-
-encode_shifts = numbered_encoder()
-decode_shifts = numbered_decoder(ShiftsRecord, "detectors of the merged table")
 
 
 class MarketShifts:

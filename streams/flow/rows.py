@@ -21,6 +21,22 @@ from streams.index.label_rows import (
 
 LATE_PART, CORRECTED_PART, WAITING_PART = 1, 2, 3
 """Parts of a day's orders of which label sets are kept, beside ``PLACED_PART``, which panes have too."""
+PAYMENT_TOTALS = {
+    "payment.captured": (col.PAYMENTS, col.AMOUNT),
+    "payment.refunded": (col.PAYMENT_REFUNDS, col.REFUND_AMOUNT),
+    "payment.refund_failed": (col.REFUND_FAILURES, col.UNREFUNDED_AMOUNT),
+    "payment.disputed": (col.DISPUTES, col.DISPUTED_AMOUNT),
+    "payment.reversed": (col.REVERSALS, col.REVERSED_AMOUNT),
+}
+"""Columns of a pane's row that each type of payment event adds to: its number and its amount."""
+DAY_PAYMENT_TOTALS = {
+    "payment.captured": (col.DAY_PAYMENTS, col.DAY_AMOUNT),
+    "payment.refunded": (col.DAY_PAYMENT_REFUNDS, col.DAY_REFUND_AMOUNT),
+    "payment.refund_failed": (col.DAY_REFUND_FAILURES, col.DAY_UNREFUNDED_AMOUNT),
+    "payment.disputed": (col.DAY_DISPUTES, col.DAY_DISPUTED_AMOUNT),
+    "payment.reversed": (col.DAY_REVERSALS, col.DAY_REVERSED_AMOUNT),
+}
+"""The same of a day's row. What a failed payment would have been is not read."""
 
 
 def order_sums(event: OrderEvent) -> tuple[int, int]:
@@ -98,17 +114,16 @@ def add_payment(
     """
     label, amount = labels.get(event.method), event.amount_minor
     at, numbers = row.column(METHOD, label), row.numbers
-    if event.type == "payment.captured":
-        numbers[col.PAYMENTS] += 1
-        numbers[col.AMOUNT] += amount
-        numbers[at + col.CAPTURED_AT] += 1
-        numbers[at + col.AMOUNT_AT] += amount
-    elif event.type == "payment.failed":
+    if event.type == "payment.failed":
         numbers[col.FAILED] += 1
         numbers[at + col.FAILED_AT] += 1
     else:
-        numbers[col.PAYMENT_REFUNDS] += 1
-        numbers[col.REFUND_AMOUNT] += amount
+        count, total = PAYMENT_TOTALS[event.type]
+        numbers[count] += 1
+        numbers[total] += amount
+    if event.type == "payment.captured":
+        numbers[at + col.CAPTURED_AT] += 1
+        numbers[at + col.AMOUNT_AT] += amount
     if day_row is not None:
         _add_payment_to_day(day_row, event, label)
 
@@ -116,18 +131,18 @@ def add_payment(
 def _add_payment_to_day(row: LabelRow, event: PaymentEvent, label: str) -> None:
     at = row.column(METHOD, label) + col.DAY_METHOD_PAYMENTS_AT
     amount, numbers = event.amount_minor, row.numbers
+    if event.type == "payment.failed":
+        numbers[col.DAY_FAILED] += 1
+        numbers[at + 2] += 1
+        return
+    count, total = DAY_PAYMENT_TOTALS[event.type]
+    numbers[count] += 1
+    numbers[total] += amount
     if event.type == "payment.captured":
-        numbers[col.DAY_PAYMENTS] += 1
-        numbers[col.DAY_AMOUNT] += amount
         numbers[at] += 1
         numbers[at + 1] += amount
         numbers[col.UNPLACED_PAYMENTS] += event.placed_at is None
-    elif event.type == "payment.failed":
-        numbers[col.DAY_FAILED] += 1
-        numbers[at + 2] += 1
-    else:
-        numbers[col.DAY_PAYMENT_REFUNDS] += 1
-        numbers[col.DAY_REFUND_AMOUNT] += amount
+    elif event.type == "payment.refunded":
         numbers[at + 3] += 1
         numbers[at + 4] += amount
 

@@ -19,7 +19,10 @@ _Minor = Annotated[int, msgspec.Meta(ge=0, le=EVENT_SUM_MAX)]
 _Quantity = Annotated[int, msgspec.Meta(gt=0, le=EVENT_SUM_MAX)]
 
 ORDER_TYPES = ("order.placed", "order.cancelled", "order.refunded")
-PAYMENT_TYPES = ("payment.captured", "payment.failed", "payment.refunded")
+PAYMENT_TYPES = (
+    "payment.captured", "payment.failed", "payment.refunded", "payment.refund_failed",
+    "payment.disputed", "payment.reversed",
+)  # fmt: skip
 
 
 class Line(msgspec.Struct, gc=False):
@@ -59,6 +62,13 @@ class OrderEvent(msgspec.Struct, gc=False):
     refund_id: _Id | None = None
 
 
+PaymentType = Literal[
+    "payment.captured", "payment.failed", "payment.refunded", "payment.refund_failed",
+    "payment.disputed", "payment.reversed",
+]  # fmt: skip
+"""One of PAYMENT_TYPES."""
+
+
 class PaymentEvent(msgspec.Struct, gc=False):
     """A decoded record of the payments topic, as ``OrderEvent`` is one of the orders topic.
 
@@ -66,7 +76,7 @@ class PaymentEvent(msgspec.Struct, gc=False):
     """
 
     event_id: _Id
-    type: Literal["payment.captured", "payment.failed", "payment.refunded"]
+    type: PaymentType
     occurred_at: _Instant
     market: str
     order_id: _Id

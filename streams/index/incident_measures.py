@@ -161,13 +161,20 @@ class Recent:
         return self._spans[minutes]
 
 
-def may_be_as_expected(lower: float, upper: float) -> bool:
-    """True when a ratio with these limits may be about what is expected.
+def is_as_expected(observed: float, expected: float, lower: float, upper: float) -> bool:
+    """True when a count looks as expected. ``lower`` and ``upper``: limits of its ratio.
 
-    >>> may_be_as_expected(0.0, 0.01), may_be_as_expected(0.7, 0.9)
+    Where it says enough, the ratio itself is near 1: 24 orders of 10 may be chance, but they are not
+    called usual.
+
+    >>> is_as_expected(24, 10, 0.9, 4.1), is_as_expected(11, 10, 0.5, 2.2)
     (False, True)
+    >>> is_as_expected(7, 5, 0.6, 2.9), is_as_expected(1, 5, 0.1, 0.9)
+    (True, False)
     """
-    return lower <= AFFECTED_UP and upper >= AFFECTED_DOWN
+    if expected >= STOPPED_EXPECTED_MIN:
+        return AFFECTED_DOWN * expected <= observed <= AFFECTED_UP * expected
+    return lower <= 1 <= upper
 
 
 def has_stopped(observed: float, expected: float) -> bool:
@@ -176,10 +183,10 @@ def has_stopped(observed: float, expected: float) -> bool:
 
 
 def _back(now: RatioInterval, shifted: RatioInterval) -> bool:
-    if now.expected >= STOPPED_EXPECTED_MIN:
-        return AFFECTED_DOWN <= now.ratio <= AFFECTED_UP
+    if not is_as_expected(now.observed, now.expected, now.lower, now.upper):
+        return False
     apart = now.lower > shifted.upper or now.upper < shifted.lower
-    return apart and now.observed > 0 and now.lower <= 1 <= now.upper
+    return now.expected >= STOPPED_EXPECTED_MIN or (apart and now.observed > 0)
 
 
 def measure(

@@ -23,7 +23,9 @@ BOUGHT = slice(SHOPPER_ORDERS, NEW_SHOPPERS + 1)
 """Columns of a live row that count by shopper. The sketch of the shoppers lies beside the row."""
 UNCERTAIN = 13  # by how many orders, at most, members that unite labels may be too large
 CHOSEN = 17  # placed orders that name a payment method
-LIVE_TOTALS = 24  # room to grow without moving the blocks
+REFUND_FAILURES, UNREFUNDED_AMOUNT, DISPUTES, DISPUTED_AMOUNT = 18, 19, 20, 21
+REVERSALS, REVERSED_AMOUNT = 22, 23
+LIVE_TOTALS = 24  # 14 to 16 are free: more would move the blocks
 
 CATEGORY_WIDTH = 3  # orders, units, sales
 METHOD_WIDTH = 6  # orders that chose it, their units and sales; captured payments, amount; failed
@@ -38,6 +40,8 @@ WAITING_AT = 9  # + CANCELLED_AT, + REFUNDED_AT: of corrections that wait for th
 DAY_PAYMENTS, DAY_AMOUNT, DAY_FAILED, DAY_PAYMENT_REFUNDS, DAY_REFUND_AMOUNT = 18, 19, 20, 21, 22
 UNPLACED_PAYMENTS = 23  # of DAY_PAYMENTS: captured without placed_at, so on the payment's own day
 DAY_UNCERTAIN = 24  # as UNCERTAIN, over all parts
+DAY_REFUND_FAILURES, DAY_UNREFUNDED_AMOUNT, DAY_DISPUTES, DAY_DISPUTED_AMOUNT = 25, 26, 27, 28
+DAY_REVERSALS, DAY_REVERSED_AMOUNT = 29, 30
 DAY_TOTALS = 32
 DAY_CATEGORY_WIDTH = 18
 DAY_METHOD_WIDTH = 23  # eighteen as for a category, by chosen method; then the five of payments

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from streams.index.incident_measures import DISPLAY_NOISE, may_be_as_expected
+from streams.index.incident_measures import DISPLAY_NOISE, is_as_expected
 from streams.index.indices import CATEGORY, METHOD
 from streams.index.instants import parse_instant
 from streams.index.operator_answers import NOTE
@@ -491,7 +491,7 @@ def _looks_as_expected(series: Series, now: MarketNow) -> bool:
     if last is None or not last.expected:
         return True
     size = ratio_interval(last.value, last.expected, DISPLAY_NOISE)
-    return may_be_as_expected(size.lower, size.upper)
+    return is_as_expected(size.observed, size.expected, size.lower, size.upper)
 
 
 def _as_of(now: MarketNow, now_ms: int) -> str:

@@ -24,7 +24,7 @@ from streams.notify.sent_store import SentStore
 from streams.notify.signed_webhook import WebhookReceiver
 from streams.notify.slack import SlackReceiver
 from streams.notify.trial import trial_picture
-from streams.publish.incident_words import naming_of
+from streams.publish.incident_words import namings_of
 from streams.settings import NotifySettings, Settings, load_methodology
 
 REFRESH_S = 20.0
@@ -80,7 +80,7 @@ async def notifying(settings: Settings) -> AsyncIterator[Notifying]:
             charts=charts,
             draw=draw,
             metrics=metrics,
-            namings={code: naming_of(code, market) for code, market in markets.items()},
+            namings=namings_of(markets),
         )
         server = NotifyServer(
             delivery,

@@ -18,6 +18,7 @@ from streams.publish.answer_requests import AnswerRequest, answer_of
 from streams.publish.answer_words import say_effect
 from streams.publish.hash_texts import hash_texts
 from streams.publish.incident_records import PublishedIncident, read_incidents
+from streams.publish.incident_words import naming_of
 from streams.publish.keys import market_keys
 from streams.publish.redis_clients import REDIS_ERRORS, in_words
 from streams.records.kafka_topics import alter_command
@@ -46,7 +47,7 @@ async def answer_command(settings: Settings, request: AnswerRequest, by: str) ->
     except AnswerError as error:
         raise OperationError(str(error)) from error
     stored = await sending(settings)(answer)
-    effect = say_effect(stored, known[answer.incident], market.time_zone)
+    effect = say_effect(stored, known[answer.incident], naming_of(code, market))
     if abs(stored.at_ms - answer.at_ms) > CLOCK_OFF_MAX_MS:
         effect.append(_clock(answer.at_ms, stored.at_ms))
     return Answered(stored, effect)

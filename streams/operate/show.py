@@ -16,6 +16,7 @@ from streams.console.fitting import Column, FittedTable, TopOf, WholeParts
 from streams.index.currencies import major_units
 from streams.index.indices import SOURCES
 from streams.index.input_reports import InputNote
+from streams.index.instants import in_zone
 from streams.index.panes import MINUTE_MS
 from streams.index.shown_sizes import duration
 from streams.index.values import Snapshot, Value
@@ -31,6 +32,7 @@ from streams.publish.incident_records import PublishedIncident
 from streams.publish.incident_words import (
     MarketNaming,
     clock_time,
+    naming_of,
     say_answers,
     say_incident,
     say_suspicion,
@@ -54,21 +56,23 @@ _LABELS_MAX = 5
 
 
 def render(
-    views: Sequence[MarketView], currencies: Mapping[str, str], notes: Sequence[InputNote] = ()
+    views: Sequence[MarketView],
+    namings: Mapping[str, MarketNaming],
+    notes: Sequence[InputNote] = (),
 ) -> RenderableType:
     """Render the markets one below the other, and what does not count of the inputs.
 
-    ``currencies``: each market's ISO 4217 code.
+    ``namings``: of each market of the methodology. What is wrong is said as on the page, in its words.
     """
     lines = [Text(note.text, style="bold red" if note.severe else "yellow") for note in notes]
     if not views:
         return Group(Text("no market was published within the last day", style="bold red"), *lines)
-    return Group(*(_market(view, currencies.get(view.market, "")) for view in views), *lines)
+    return Group(*(_market(view, _naming(view.market, namings)) for view in views), *lines)
 
 
 def watch(
     read: Callable[[], tuple[Sequence[MarketView], Sequence[InputNote]]],
-    currencies: Mapping[str, str],
+    namings: Mapping[str, MarketNaming],
     console: Console,
     stop: threading.Event,
     interval_s: float = 1.0,
@@ -82,7 +86,7 @@ def watch(
         while not stop.is_set():
             try:
                 views, notes = read()
-                shown = render(views, currencies, notes)
+                shown = render(views, namings, notes)
             except REDIS_ERRORS as error:
                 shown = Text(f"Redis does not answer: {in_words(error)}", style="bold red")
             hint = "a higher terminal shows them, or one MARKET alone"
@@ -117,17 +121,22 @@ class _Values:
         return covered or [_WINDOWS[0]]
 
 
-def _market(view: MarketView, currency: str) -> RenderableType:
+def _naming(market: str, namings: Mapping[str, MarketNaming]) -> MarketNaming:
+    return namings.get(market) or naming_of(market, None)
+
+
+def _market(view: MarketView, naming: MarketNaming) -> RenderableType:
     if view.snapshot is None:
         why = view.failure or "nothing is published"
         text = Text(f"{view.market}: absent, {why}", style="bold red")
         return Panel(text, border_style="red")
     values = _Values(view.snapshot)
+    currency = naming.currency or ""
     windows = values.windows()
     longest = windows[-1]
     parts: list[RenderableType] = [
-        _headline(view, view.snapshot, values, currency),
-        *_wrong(view, currency),
+        _headline(view, view.snapshot, values, naming),
+        *_wrong(view, naming),
         Text(),
         _categories(values, currency, windows, view.names),
         Text(),
@@ -141,13 +150,16 @@ def _market(view: MarketView, currency: str) -> RenderableType:
     return Panel(Group(*parts), title=view.market, title_align="left", border_style=border)
 
 
-def _headline(view: MarketView, snapshot: Snapshot, values: _Values, currency: str) -> WholeParts:
+def _headline(
+    view: MarketView, snapshot: Snapshot, values: _Values, naming: MarketNaming
+) -> WholeParts:
+    currency = naming.currency or ""
     orders = _cell(values.get("orders", "market", ALL, "1m"))
     sales = _cell(values.get("sales", "market", ALL, "1m"), currency)
     parts = [
         Text.assemble((orders, "bold"), " orders/min"),
         Text.assemble((sales, "bold"), f" {currency}/min"),
-        Text(f"as of {snapshot.as_of}, {_age(view.as_of_age_ms)} ago"),
+        Text(f"as of {_local(snapshot.as_of, naming)}, {_age(view.as_of_age_ms)} ago"),
         Text(snapshot.phase),
     ]
     if view.state is ViewState.STALE:
@@ -157,9 +169,12 @@ def _headline(view: MarketView, snapshot: Snapshot, values: _Values, currency: s
     return WholeParts(parts)
 
 
-def _wrong(view: MarketView, currency: str) -> list[Text]:
-    """Return what is wrong now, as the page says it, and what was last; times are in UTC."""
-    naming = MarketNaming(view.market, currency or None)
+def _local(instant: str, naming: MarketNaming) -> str:
+    return in_zone(instant, naming.time_zone, "seconds")
+
+
+def _wrong(view: MarketView, naming: MarketNaming) -> list[Text]:
+    """Return what is wrong now, as the page says it, and what was last."""
     open_ones = [each for each in view.incidents if each.over is None]
     going = sorted(open_ones, key=weight_of, reverse=True)
     lines = []
@@ -169,21 +184,21 @@ def _wrong(view: MarketView, currency: str) -> list[Text]:
         rest = [words.size, words.missed, words.affected, *say_answers(incident, naming)]
         lines.append(Text(" ".join(filter(None, rest))))
         lines.append(Text(f"{incident.id}, {words.evidence}", "dim"))
-        lines.append(Text(_timeline(incident, view.sent.get(incident.id)), "dim"))
+        lines.append(Text(_timeline(incident, naming, view.sent.get(incident.id)), "dim"))
     if len(going) > _INCIDENTS_MAX:
         lines.append(Text(f"{len(going) - _INCIDENTS_MAX} more incidents", "bold magenta"))
     lines += [Text(say_suspicion(each, naming), "yellow") for each in view.suspicions]
     for incident in [each for each in view.incidents if each.over is not None][:1]:
         words = say_incident(incident, naming)
         lines.append(Text(f"{words.headline}. {words.now}", "dim"))
-    return lines + _restless(view)
+    return lines + _restless(view, naming)
 
 
-def _restless(view: MarketView) -> list[Text]:
+def _restless(view: MarketView, naming: MarketNaming) -> list[Text]:
     series = sorted(restless_series(view.restless))
     if not series:
         return []
-    names = ", ".join(series_name(*each, view.market) for each in series[:_RESTLESS_MAX])
+    names = ", ".join(series_name(*each, naming.name) for each in series[:_RESTLESS_MAX])
     more = len(series) - _RESTLESS_MAX
     return [Text(f"{names}{f' and {more} more' if more > 0 else ''}: {RESTLESS_WORDS}", "dim")]
 
@@ -198,9 +213,12 @@ def _others(view: MarketView) -> list[Text]:
     ]
 
 
-def _timeline(incident: PublishedIncident, sent: PublishedSent | None) -> str:
+def _timeline(incident: PublishedIncident, naming: MarketNaming, sent: PublishedSent | None) -> str:
     today = incident.size.until if incident.over is None else None
-    known = [f"{what} {clock_time(at, 'UTC', today)}" for what, at in timeline_of(incident, sent)]
+    known = [
+        f"{what} {clock_time(at, naming.time_zone, today)}"
+        for what, at in timeline_of(incident, sent)
+    ]
     return ", ".join([*known, *([] if sent is not None else ["sent: not known"])])
 
 
@@ -296,7 +314,7 @@ def _age(age_ms: int | None) -> str:
 def show(
     client: Any,
     console: Console,
-    currencies: Mapping[str, str],
+    namings: Mapping[str, MarketNaming],
     markets: Iterable[str] | None = None,
     *,
     prefix: str,
@@ -308,12 +326,12 @@ def show(
     False too when hardly anything of an input counts: the values are then not those of the shop. Raises
     OperationError for a market that there is not.
     """
-    views = read_markets(client, now_ms(), markets, prefix, currencies)
-    refuse_unknown(client, prefix, views, currencies)
+    views = read_markets(client, now_ms(), markets, prefix, namings)
+    refuse_unknown(client, prefix, views, namings)
     notes = read_input_notes(client, prefix)
     if as_json_line:
         console.file.write(f"{as_json(views)}\n")  # not print: it wraps and substitutes
     else:
-        console.print(render(views, currencies, notes))
+        console.print(render(views, namings, notes))
     severe = any(note.severe for note in notes)
     return bool(views) and not severe and all(view.state is ViewState.LIVE for view in views)

@@ -22,6 +22,7 @@ from streams.operate.market_views import (
     read_markets,
     refuse_unknown,
 )
+from streams.publish.incident_words import MarketNaming, namings_of
 from streams.publish.redis_clients import REDIS_ERRORS, advice, in_words
 from streams.settings import Settings, load_methodology
 
@@ -34,7 +35,7 @@ def show_once(
         return show.show(
             client,
             console,
-            _currencies(settings),
+            _namings(settings),
             markets,
             prefix=settings.redis.keys_prefix,
             as_json_line=as_json,
@@ -47,9 +48,9 @@ def show_until_stopped(settings: Settings, markets: Sequence[str] | None, consol
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda _number, _frame: stop.set())
     with _client(settings) as client:
-        currencies = _currencies(settings)
-        read = partial(_read, client, markets, settings.redis.keys_prefix, currencies)
-        show.watch(read, currencies, console, stop)
+        namings = _namings(settings)
+        read = partial(_read, client, markets, settings.redis.keys_prefix, namings)
+        show.watch(read, namings, console, stop)
 
 
 def _read(
@@ -60,8 +61,8 @@ def _read(
     return views, read_input_notes(client, prefix)
 
 
-def _currencies(settings: Settings) -> dict[str, str]:
-    return {code: market.currency for code, market in load_methodology(settings).markets.items()}
+def _namings(settings: Settings) -> dict[str, MarketNaming]:
+    return namings_of(load_methodology(settings).markets)
 
 
 @contextlib.contextmanager

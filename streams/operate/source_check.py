@@ -24,7 +24,7 @@ from streams.translate.mapped_fields import RecordField, fields_of
 from streams.translate.order_state import OrderState, advance
 from streams.translate.refused_records import RefusedRecord, RefusedRecordError, form_of
 from streams.translate.source_file import SourceFileError, parse_source
-from streams.translate.whole_orders import Reported, WholeOrder
+from streams.translate.whole_orders import Reported, WholeOrder, kept_by
 
 _PATHS_MAX = 1_000
 _MORE = "(more)"
@@ -68,7 +68,7 @@ def check_source(path: Path, sample: Path | None, most: int) -> SourceCheck:
     Without a sample the files that the source file names are read. Raises OperationError.
     """
     try:
-        file = parse_source(path.read_text(encoding="utf-8"))
+        file = parse_source(path.read_text(encoding="utf-8"), path.stem)
         source = CompiledSource(file)
     except (OSError, UnicodeDecodeError) as error:
         raise OperationError(f"{path}: {error}") from error
@@ -122,7 +122,7 @@ def _check_record(
     digest = xxh3_64_intdigest(record)
     events: list[Outgoing] = []
     for reported in read:
-        order_id = _order_id(reported)
+        order_id = kept_by(reported)
         try:
             advanced = advance(source.name, states.get(order_id), reported, digest)
         except RefusedRecordError as refused:
@@ -144,16 +144,12 @@ def _refuse(
     return CheckedRecord(number, came_in, [], "refused", refused.detail)
 
 
-def _order_id(reported: Reported) -> str:
-    return reported.id if isinstance(reported, WholeOrder) else reported.order_id
-
-
 def _nothing_new(read: list[Reported], states: dict[str, OrderState]) -> str:
     """Say why a record that was read may become no event."""
     for reported in read:
         if isinstance(reported, WholeOrder) and not reported.is_placed:
             return "not placed yet"
-        if states[_order_id(reported)].waits:
+        if states[kept_by(reported)].waits:
             return "waits for its order"
     return "nothing new"
 

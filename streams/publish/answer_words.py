@@ -13,14 +13,14 @@ from streams.publish.incident_words import STAYS_IN_PAGERDUTY, MarketNaming, say
 _SERIES_MAX = 4
 
 
-def say_effect(answer: Answer, incident: PublishedIncident, time_zone: str) -> list[str]:
+def say_effect(answer: Answer, incident: PublishedIncident, naming: MarketNaming) -> list[str]:
     """Return until when and by which factor an event is expected, and what the answer silences.
 
     Of one that is taken back: what holds now.
     """
     if answer.taken_back:
         stays = f"where `ecindex notify` has told it: {STAYS_IN_PAGERDUTY}"
-        return [stays] if answer.kind == ACKNOWLEDGED else _in_force(answer, incident, time_zone)
+        return [stays] if answer.kind == ACKNOWLEDGED else _in_force(answer, incident, naming)
     if answer.kind == FALSE_ALARM:
         return [
             f"silenced: what was found of {incident.id} by now, and what that explains; the rest pages",
@@ -28,11 +28,11 @@ def say_effect(answer: Answer, incident: PublishedIncident, time_zone: str) -> l
         ]
     if answer.kind != EXPECTED:
         return []
-    until = in_zone(rfc3339(answer.until_ms), time_zone, "minutes")
+    until = in_zone(rfc3339(answer.until_ms), naming.time_zone, "minutes")
     return [f"until {until}, {_factor(answer)}", _silenced(answer, incident)]
 
 
-def _in_force(answer: Answer, incident: PublishedIncident, time_zone: str) -> list[str]:
+def _in_force(answer: Answer, incident: PublishedIncident, naming: MarketNaming) -> list[str]:
     """Say which verdict holds once one is taken back: an earlier one of somebody else may."""
     if answer.kind == NOTE:
         return []
@@ -40,7 +40,7 @@ def _in_force(answer: Answer, incident: PublishedIncident, time_zone: str) -> li
     left = next((each for each in verdicts if each and each.kind != answer.kind), None)
     if left is None:
         return ["in force: neither expected nor false alarm"]
-    words = say_verdict_again(incident, left, MarketNaming(incident.market, time_zone=time_zone))
+    words = say_verdict_again(incident, left, naming)
     undo = f"ecindex answer {incident.id} {left.kind.replace('_', '-')} --undo"
     return [f"in force now: {words}", f"to take that back too: {undo}"]
 

@@ -6,14 +6,14 @@ its last minutes: a message that says "is up" of what has ended misleads whoever
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from streams.index.answer_records import AUTHOR_MAX, TEXT_MAX
 from streams.index.currencies import exponent, major_units
-from streams.index.incident_measures import STOPPED_RATIO, may_be_as_expected
+from streams.index.incident_measures import STOPPED_RATIO, is_as_expected
 from streams.index.indices import CATEGORY, CHANNEL, MARKET, METHOD, REGION
 from streams.index.instants import parse_instant
 from streams.index.labels import label
@@ -89,6 +89,11 @@ def naming_of(code: str, market: Market | None) -> MarketNaming:
     if market is None:
         return MarketNaming(code)
     return MarketNaming(market.name, market.currency, market.time_zone)
+
+
+def namings_of(markets: Mapping[str, Market]) -> dict[str, MarketNaming]:
+    """Return how each market of a methodology is named."""
+    return {code: naming_of(code, market) for code, market in markets.items()}
 
 
 def say_incident(
@@ -323,10 +328,19 @@ def clock_time(instant: str, time_zone: str, today: str | None = None) -> str:
     '16:02 UTC+06'
     """
     local = _local(instant, time_zone)
-    zone = local.tzname() or "UTC"
     same_day = today is not None and _local(today, time_zone).date() == local.date()
     date = "" if same_day else f"{local.day} {local:%b} "
-    return f"{date}{local:%H:%M} {zone if zone.isalpha() else f'UTC{zone}'}"
+    return f"{date}{local:%H:%M} {zone_name(instant, time_zone)}"
+
+
+def zone_name(instant: str, time_zone: str) -> str:
+    """Name of a zone at an RFC 3339 instant, as every time that is said has it.
+
+    >>> [zone_name("2026-11-24T10:02:00.000Z", zone) for zone in ("Asia/Karachi", "Asia/Kathmandu")]
+    ['PKT', 'UTC+0545']
+    """
+    name = _local(instant, time_zone).tzname() or "UTC"
+    return name if name.isalpha() else f"UTC{name}"
 
 
 def _local(instant: str, time_zone: str) -> datetime:
@@ -412,7 +426,8 @@ def _going_now(incident: PublishedIncident) -> str:
 def _market_back(incident: PublishedIncident, naming: MarketNaming) -> str:
     """Say by when the shift of the market's own total was over, where something else went on; else ''.
 
-    It is back where nothing contradicts: a jump is over, too, when the market stops.
+    It is called back only where it goes on and its last minutes say so: a jump is over, too, when the
+    market stops, and a fall when it sells 2.4 times the usual.
     """
     leads = incident.dimension == MARKET
     ends = [
@@ -426,25 +441,27 @@ def _market_back(incident: PublishedIncident, naming: MarketNaming) -> str:
     if over == incident.over:
         return ""
     by = _time(incident, over, naming)
-    back = f" The market as a whole was back by {by}"
-    if contradicted := not _is_back(incident):
-        back = f" The market's {_TURNS[shift.direction]} was over by {by}"
+    back = _is_back(incident)
+    what = (
+        "The market as a whole was back"
+        if back
+        else f"The market's {_TURNS[shift.direction]} was over"
+    )
+    words = f" {what} by {by}"
     if not leads:  # else its counts are those of the incident
-        back += (
+        words += (
             f": {figure(shift.observed)} {counted(MARKET)} since "
             f"{_time(incident, shift.start, naming)}, {figure(shift.expected)} usual"
         )
-    return f"{back}.{_market_now(incident) if contradicted else ''}"
+    return f"{words}.{'' if back else _market_now(incident)}"
 
 
 def _is_back(incident: PublishedIncident) -> bool:
-    """Whether the market's own total is as usual after its shift, as far as is known."""
-    if incident.market_again is not None:
-        return False
+    """Whether it is known that the market's own total is as usual now. Of what is over it is not."""
     now = incident.market_now
-    if incident.over is not None:
-        return True
-    return now is not None and may_be_as_expected(now.lower, now.upper)
+    if now is None or incident.over is not None or incident.market_again is not None:
+        return False
+    return is_as_expected(now.observed, now.expected, now.lower, now.upper)
 
 
 def _market_now(incident: PublishedIncident) -> str:
@@ -537,7 +554,9 @@ def _affected(incident: PublishedIncident, suspected: Iterable[PublishedSuspicio
     sentences = (
         _listed("Shifted too", [name for over, name in others if not over]),
         _listed("Over", [name for over, name in others if over]),
-        "" if others or incident.over is not None else "No other shift is confirmed.",
+        ""
+        if others or incident.over is not None
+        else "No other series is confirmed to shift with it.",
         _listed("Suspected", suspects),
     )
     return " ".join(filter(None, sentences))

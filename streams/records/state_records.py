@@ -23,8 +23,8 @@ from streams.flow.day_buyers import decode_day_buyers
 from streams.flow.daybook import decode_shown
 from streams.flow.fence_record import decode_fence_record
 from streams.flow.held_labels import decode_labels_part
-from streams.flow.market_shifts import decode_shifts
 from streams.flow.merged import DAY_KIND, LENGTH_MS, decode_merged
+from streams.flow.shifts_record import decode_shifts
 from streams.flow.vintages import decode_vintage
 from streams.flow.wire import MarkKey, decode_mark, decode_partial, parse_key
 from streams.records.kafka_logs import Stored

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from streams.index.slugs import slug
 from streams.settings import Problem, SettingsError
@@ -14,6 +14,8 @@ Season = Literal["flat", "week", "year"]
 """flat: one rate at all times. week: the rate follows the hours of the week. year: the months too."""
 
 SECOND_MS = 1_000
+FACTOR_MAX = 1_000.0
+"""Largest factor that is planted, as large as one that an operator may say."""
 DELAYED_MAX_S = 60
 """Longest delay of an event that is out of order. It lies within the grace: no event is too late."""
 
@@ -117,6 +119,35 @@ class ShopOptions:
         return replace(self, markets=markets, **numbers)  # type: ignore[arg-type] # all floats
 
 
+class Planted(NamedTuple):
+    """Shifts and outages as text from the command line."""
+
+    shifts: tuple[str, ...] = ()
+    outages: tuple[str, ...] = ()
+
+    def into(self, options: ShopOptions, origin_ms: int, for_ms: int | None) -> ShopOptions:
+        """Plant them into a run that begins at ``origin_ms``. Raises SettingsError.
+
+        One that begins when the run is over is refused: it plants nothing. ``for_ms`` None: no end.
+        """
+        shifts = tuple(parse_shift(text, origin_ms) for text in self.shifts)
+        outages = tuple(parse_outage(text, origin_ms) for text in self.outages)
+        planted: list[tuple[str, str, PlantedShift | Outage]] = [
+            ("--shift", *each) for each in zip(self.shifts, shifts, strict=True)
+        ]
+        planted += [("--outage", *each) for each in zip(self.outages, outages, strict=True)]
+        problems = [
+            Problem(
+                name, repr(text), "command line", f"after_s below {for_ms / SECOND_MS:g} (--for)"
+            )
+            for name, text, found in planted
+            if for_ms is not None and found.start_ms - origin_ms >= for_ms
+        ]
+        if problems:
+            raise SettingsError(problems)
+        return replace(options, shifts=shifts, outages=outages)
+
+
 def parse_shift(text: str, origin_ms: int) -> PlantedShift:
     """Parse ``market:category:factor:after_s[:duration_s]``; ``after_s`` counts from ``origin_ms``.
 
@@ -129,10 +160,16 @@ def parse_shift(text: str, origin_ms: int) -> PlantedShift:
         lasting_s = [float(part) for part in duration]
         bounds = (factor_value, after_s, *lasting_s)
         right = len(lasting_s) <= 1 and all(0 <= bound < math.inf for bound in bounds)
+        # Neither times 1 nor for no time is a shift: it was accepted, and nothing was planted.
+        right = right and factor_value != 1 and factor_value <= FACTOR_MAX
+        right = right and all(round(length_s * SECOND_MS) > 0 for length_s in lasting_s)
     except (ValueError, OverflowError):
         right = False
     if not right:
-        expected = "market:category:factor:after_s[:duration_s], numbers not below 0"
+        expected = (
+            f"market:category:factor:after_s[:duration_s], factor from 0 to {FACTOR_MAX:g} and not 1, "
+            "after_s not below 0, duration_s above 0"
+        )
         raise SettingsError([Problem("--shift", repr(text), "command line", expected)])
     start_ms = origin_ms + round(after_s * SECOND_MS)
     end_ms = start_ms + round(lasting_s[0] * SECOND_MS) if lasting_s else None
@@ -152,6 +189,6 @@ def parse_outage(text: str, origin_ms: int) -> Outage:
     except (ValueError, OverflowError):
         right = False
     if not right:
-        expected = "market:after_s:duration_s, numbers above 0"
+        expected = "market:after_s:duration_s, after_s not below 0, duration_s above 0"
         raise SettingsError([Problem("--outage", repr(text), "command line", expected)])
     return Outage(market, start_ms, end_ms)

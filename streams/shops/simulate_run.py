@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from streams import clock
@@ -18,7 +18,7 @@ from streams.settings import Settings, load_methodology, require_markets
 from streams.shops.seed_simulated import seed_simulated
 from streams.shops.simulate_history import WEEK_HOURS, Hours, simulated_seeds
 from streams.shops.simulate_market import slowest_delivery_ms
-from streams.shops.simulate_options import SECOND_MS, ShopOptions, parse_outage, parse_shift
+from streams.shops.simulate_options import SECOND_MS, Planted, ShopOptions
 from streams.shops.simulate_profile import Profile
 from streams.shops.simulator import Shopfloor
 
@@ -171,13 +171,6 @@ def _summary(seed: int, start_ms: int, sent: Sent, took_ms: int, behind_ms: int)
     )
 
 
-class Planted(NamedTuple):
-    """Shifts and outages as text from the command line; simulate_options parses them."""
-
-    shifts: tuple[str, ...] = ()
-    outages: tuple[str, ...] = ()
-
-
 async def simulate_command(
     settings: Settings,
     profile: Profile,
@@ -199,16 +192,14 @@ async def simulate_command(
         raise OperationError(
             "--backfill and --seed-history: expected a history that begins after 1970"
         )
-    require_markets(settings, options.checked(profile).markets, "the simulated shops (--markets)")
+    for_ms = None if for_s is None else round(for_s * SECOND_MS)
+    # Weeks of history are not sent first and a mistake named then.
+    markets = planted.into(options, start_ms, for_ms).checked(profile).markets
+    require_markets(settings, markets, "the simulated shops (--markets)")
     if seed_weeks:
         await _seed(settings, profile, options, seed_weeks)
     start_ms = clock.now_ms()
-    options = replace(
-        options,
-        shifts=tuple(parse_shift(text, start_ms) for text in planted.shifts),
-        outages=tuple(parse_outage(text, start_ms) for text in planted.outages),
-    )
-    for_ms = None if for_s is None else round(for_s * SECOND_MS)
+    options = planted.into(options, start_ms, for_ms)
     span = Span(start_ms, round(backfill_s * SECOND_MS), for_ms)
     with stop_signals() as stopping, send_progress("simulating") as progress:
         return await simulate(

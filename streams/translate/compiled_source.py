@@ -16,10 +16,17 @@ from streams.translate.functions_of_values import FUNCTIONS
 from streams.translate.mapping import Compiler, Evaluate, FieldKind, Place, Scope
 from streams.translate.record_shape import RecordShape, ShapeNode
 from streams.translate.refused_records import RefusedRecord, RefusedRecordError
-from streams.translate.sections import Section, compile_capture, compile_order, compile_refund
+from streams.translate.sections import (
+    Section,
+    compile_capture,
+    compile_order,
+    compile_payment,
+    compile_refund,
+)
 from streams.translate.source_file import (
     CaptureTable,
     OrderTable,
+    PaymentTable,
     RecordTable,
     RefundTable,
     SourceFile,
@@ -30,7 +37,7 @@ from streams.translate.whole_orders import Reported
 
 RECORD_BYTES_MAX = 1024 * 1024
 """Longest record of a source. Brokers take no longer one unless they are told to."""
-_SectionTable = TypeVar("_SectionTable", OrderTable, RefundTable, CaptureTable)
+_SectionTable = TypeVar("_SectionTable", OrderTable, RefundTable, CaptureTable, PaymentTable)
 _BOM = b"\xef\xbb\xbf"
 _INVALID = re.compile(r"Expected `(.*?)`, got `(.*?)`(?: - at `(.*?)`)?")
 
@@ -52,32 +59,26 @@ class CompiledSource:
         money = msgspec.to_builtins(file.money)
         compiler = Compiler(shape, FUNCTIONS, file.tables, money, msgspec.to_builtins(file.time))
         self._left_out = _compile_left_out(compiler, file.record)
+        self._payments = [
+            _compiled(compiler, table, compile_payment, f"payment[{number}]")
+            for number, table in enumerate(file.payment)
+        ]
         self._sections: list[tuple[Holds | None, Section]] = []
         if file.refund is not None:
-            self._add(compiler, file.refund, compile_refund, "refund")
+            self._sections.append(_compiled(compiler, file.refund, compile_refund, "refund"))
         if file.capture is not None:
-            self._add(compiler, file.capture, compile_capture, "capture")
+            self._sections.append(_compiled(compiler, file.capture, compile_capture, "capture"))
         if file.order is not None:
-            self._add(compiler, file.order, compile_order, "order")
+            self._sections.append(_compiled(compiler, file.order, compile_order, "order"))
         if compiler.mistakes:
             raise SourceFileError(compiler.mistakes)
         self._decode = shape.decoder()
 
-    def _add(
-        self,
-        compiler: Compiler,
-        table: _SectionTable,
-        compile_section: Callable[[Compiler, _SectionTable, Place], Section],
-        key: str,
-    ) -> None:
-        place = Place(compiler.shape.root, key)
-        when = None
-        if table.when is not None:
-            when = compile_condition(compiler, table.when, place.at(".when"))
-        self._sections.append((when, compile_section(compiler, table, place)))
-
     def read(self, record: bytes) -> list[Reported] | IgnoredRecord | RefusedRecord:
-        """Return what a record says, why it is left out, or why it was refused."""
+        """Return what a record says, why it is left out, or why it was refused.
+
+        Of payments it may say several things, of an order one.
+        """
         if len(record) > RECORD_BYTES_MAX:
             expected = f"at most {RECORD_BYTES_MAX} bytes"
             return RefusedRecord(self.name, "$", expected, f"{len(record)} bytes")
@@ -90,19 +91,46 @@ class CompiledSource:
             for reason, holds in self._left_out:
                 if holds(root, scope):
                     return IgnoredRecord(reason)
-            for when, section in self._sections:
-                if when is None or when(root, scope):
-                    return [section(root, scope)]
+            reported = self._reported(root, scope)
         except RefusedRecordError as refused:
             path = refused.path if refused.path.startswith("$") else f"$.{refused.path}"
             return RefusedRecord(self.name, path, refused.expected, refused.found)
+        if reported:
+            return reported
         return RefusedRecord(self.name, "$", "a record that a `when` of the file takes", "another")
+
+    def _reported(self, root: Any, scope: Scope) -> list[Reported]:
+        """Return what each section of payments says that takes the record, else what one other does."""
+        reported: list[Reported] = [
+            section(root, scope)
+            for when, section in self._payments
+            if when is None or when(root, scope)
+        ]
+        if reported:
+            return reported
+        for when, section in self._sections:
+            if when is None or when(root, scope):
+                return [section(root, scope)]
+        return []
 
     def _undecoded(self, error: msgspec.DecodeError) -> RefusedRecord:
         invalid = _INVALID.fullmatch(str(error))
         if invalid is not None:
             return RefusedRecord(self.name, invalid[3] or "$", invalid[1], invalid[2])
         return RefusedRecord(self.name, "$", "JSON", f"none: {error}"[:100])
+
+
+def _compiled(
+    compiler: Compiler,
+    table: _SectionTable,
+    compile_section: Callable[[Compiler, _SectionTable, Place], Section],
+    key: str,
+) -> tuple[Holds | None, Section]:
+    place = Place(compiler.shape.root, key)
+    when = None
+    if table.when is not None:
+        when = compile_condition(compiler, table.when, place.at(".when"))
+    return when, compile_section(compiler, table, place)
 
 
 def compile_source(text: str) -> CompiledSource:

@@ -22,13 +22,13 @@ _EXPECTED = (
 def compile_condition(compiler: Compiler, spec: Any, place: Place) -> Holds:
     """Compile a condition; what is wrong with it is noted."""
     keys = set(spec) if isinstance(spec, dict) else set()
-    for name, among in (("all", all), ("any", any)):
+    for name, ends_with in (("all", False), ("any", True)):
         if keys == {name} and isinstance(spec[name], list) and place.depth < DEPTH_MAX:
             parts = [
                 compile_condition(compiler, each, place.at(f".{name}[{number}]"))
                 for number, each in enumerate(spec[name])
             ]
-            return _several(parts, among)
+            return _several(parts, ends_with=ends_with)
     comparisons = sorted(keys - {"path"})
     if "path" not in keys or len(comparisons) != 1 or comparisons[0] not in _COMPARISONS:
         compiler.wrong(place.key, _EXPECTED)
@@ -58,5 +58,13 @@ def compile_condition(compiler: Compiler, spec: Any, place: Place) -> Holds:
     return lambda here, scope: (as_compared(get(here, scope)) in known) is wanted
 
 
-def _several(parts: list[Holds], among: Callable[[Any], bool]) -> Holds:
-    return lambda here, scope: among(part(here, scope) for part in parts)
+def _several(parts: list[Holds], *, ends_with: bool) -> Holds:
+    """Return the condition that the first part which is ``ends_with`` decides."""
+
+    def holds(here: Any, scope: Scope) -> bool:
+        for part in parts:  # a generator would cost as much as the parts, for each record and line
+            if part(here, scope) is ends_with:
+                return ends_with
+        return not ends_with
+
+    return holds

@@ -120,11 +120,20 @@ class MoneyReader:
     """Amounts as a source writes them -> minor units of ISO 4217, exactly."""
 
     def __init__(
-        self, unit: MoneyUnit, decimal: str, group: str, digits: Mapping[str, int]
+        self,
+        unit: MoneyUnit,
+        decimal: str,
+        group: str,
+        digits: Mapping[str, int],
+        multiples: Mapping[str, int],
     ) -> None:
-        """``digits``: by currency, decimals of the source's own minor unit; others have ISO's."""
+        """``digits``: by currency, decimals of the source's own minor unit; others have ISO's.
+
+        ``multiples``: by currency, what amounts in these minor units are multiples of.
+        """
         self._unit = unit
         self._digits = digits
+        self._multiples = multiples
         self._decimal = decimal
         self._group = group
         sign = re.escape(group)
@@ -134,7 +143,7 @@ class MoneyReader:
             f"-?(?:{grouped}\\d{{1,30}})(?:{re.escape(decimal)}\\d{{0,30}})?", re.ASCII
         )
         self._has_point = decimal == "." and not group
-        self._is_plain = self._has_point and unit == "major" and not digits
+        self._is_plain = self._has_point and unit == "major" and not digits and not multiples
 
     def read(self, found: Any, currency: str) -> int:
         """Return minor units; raise UnfitError for what is no amount, or finer than the currency."""
@@ -162,6 +171,11 @@ class MoneyReader:
         behind = behind.rstrip("0")
         if len(behind) > own:
             raise UnfitError(_finer(currency, own))
+        multiple = self._multiples.get(currency, 1)
+        if int(ahead + behind) * _POWERS[own - len(behind)] % multiple:
+            raise UnfitError(
+                f"an amount in {currency} whose minor units are a multiple of {multiple}"
+            )
         shift -= len(behind)
         amount = int(ahead + behind) * _POWERS[max(shift, 0)]
         amount, finer = divmod(amount, _POWERS[max(-shift, 0)])

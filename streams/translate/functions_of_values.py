@@ -1,7 +1,7 @@
 """The functions that a value of a source file may be. There are no others.
 
 ``path`` (with ``unless``), ``constant``, ``first``, ``if``, ``lookup``, ``join``, ``lower``, ``sum``,
-``difference``, ``money`` and ``time``.
+``difference``, ``times``, ``money`` and ``time``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from streams.translate.functions import UnfitError
 from streams.translate.mapping import Compiler, Evaluate, FieldKind, Place, Scope, ValueFunction
 from streams.translate.refused_records import RefusedRecordError, shown_found
 
-_PARTS_OF_DIFFERENCE = 2
+_PAIR = 2
 
 
 def _path(compiler: Compiler, spec: dict[str, Any], wanted: FieldKind, place: Place) -> Evaluate:
@@ -37,8 +37,8 @@ def _constant(
         except UnfitError as unfit:
             raise RefusedRecordError(key, unfit.expected, shown_found(constant)) from unfit
 
-    if wanted is FieldKind.MONEY:
-        return read  # in minor units of the currency that a record says
+    if wanted is FieldKind.MONEY and constant != 0:
+        return read  # in minor units of the currency that a record says; 0 is 0 in each
     try:
         fixed = convert(constant, Scope(None))
     except UnfitError as unfit:
@@ -147,13 +147,29 @@ def _difference(
     if wanted not in (FieldKind.MONEY, FieldKind.COUNT):
         return compiler.wrong(place.key, "no `difference`: the field takes no number")
     values = compiler.values(spec["difference"], wanted, place.at(".difference"))
-    if len(values) != _PARTS_OF_DIFFERENCE:
+    if len(values) != _PAIR:
         return compiler.wrong(f"{place.key}.difference", "two values")
     whole, part = values
 
     def read(here: Any, scope: Scope) -> Any:
         found = whole(here, scope)
         return None if found is None else found - (part(here, scope) or 0)
+
+    return read
+
+
+def _times(compiler: Compiler, spec: dict[str, Any], wanted: FieldKind, place: Place) -> Evaluate:
+    if wanted not in (FieldKind.MONEY, FieldKind.COUNT):
+        return compiler.wrong(place.key, "no `times`: the field takes no number")
+    parts, inside = spec["times"], place.at(".times")
+    if not isinstance(parts, list) or len(parts) != _PAIR:
+        return compiler.wrong(inside.key, "two values")
+    one = compiler.value(parts[0], wanted, inside.at("[0]"))
+    count = compiler.value(parts[1], FieldKind.COUNT, inside.at("[1]"))
+
+    def read(here: Any, scope: Scope) -> Any:
+        found, units = one(here, scope), count(here, scope)
+        return None if found is None or units is None else found * units
 
     return read
 
@@ -196,6 +212,7 @@ FUNCTIONS = {
     "lower": ValueFunction(frozenset(), _lower),
     "sum": ValueFunction(frozenset(), _sum),
     "difference": ValueFunction(frozenset(), _difference),
+    "times": ValueFunction(frozenset(), _times),
     "money": ValueFunction(frozenset({"unit", "decimal", "group"}), _money),
     "time": ValueFunction(frozenset({"format", "zone"}), _time),
 }

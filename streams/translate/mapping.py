@@ -216,7 +216,8 @@ class Compiler:
         ) or decimal in ("", group):
             self.wrong(key, "a `decimal` of one character, and a `group` of another or none")
             decimal, group = ".", ""
-        return MoneyReader(unit, decimal, group, settings.get("digits", {}))
+        digits, multiples = settings.get("digits", {}), settings.get("multiples", {})
+        return MoneyReader(unit, decimal, group, digits, multiples)
 
     def _path(self, text: Any, key: str) -> RecordPath | None:
         if not isinstance(text, str):

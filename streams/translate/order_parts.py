@@ -28,6 +28,7 @@ def compile_lines(
     """Return the function that reads the lines that count, and how many do not."""
     elements, base = compiler.elements(table.each, place.at(".each"))
     fields = TableFields(compiler, table, place._replace(base=base))
+    when = fields.holds("when", otherwise=True)
     line_id = fields.needed("id", FieldKind.ID)
     quantity = fields.needed("quantity", FieldKind.COUNT)
     is_whole = table.amount is not None
@@ -47,6 +48,8 @@ def compile_lines(
             raise RefusedRecordError(each, expected, f"{len(elements_found)} lines")
         for at, element in enumerate(elements_found):
             try:
+                if not when(element, scope):
+                    continue
                 units, minor = quantity(element, scope), price(element, scope)
                 if units <= 0 or minor < 0:
                     uncounted += 1
@@ -116,6 +119,7 @@ def compile_one_refund(
     else:
         occurred_at = fields.needed("occurred_at", FieldKind.INSTANT)
     amount = fields.optional("amount", FieldKind.MONEY)
+    adjustment = fields.optional("adjustment", FieldKind.MONEY, 0)
     lines = None
     if table.lines is not None:
         lines = _compile_refunded_lines(compiler, table.lines, place.at(".lines"))
@@ -133,6 +137,8 @@ def compile_one_refund(
             [] if lines is None else lines(here, scope),
             minor,
             is_limited,
+            adjustment(here, scope),
+            scope.currency,
         )
 
     return read
@@ -219,6 +225,7 @@ def compile_one_capture(
             minor,
             method(here, scope),
             provider(here, scope),
+            scope.currency,
         )
 
     return read

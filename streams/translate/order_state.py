@@ -16,21 +16,20 @@ from typing import NamedTuple
 import msgspec
 from xxhash import xxh3_64_intdigest
 
-from streams.index.event_types import Line
 from streams.sources.outgoing import Outgoing
+from streams.translate.refunded_lines import lines_of_refund
 from streams.translate.refused_records import RefusedRecordError
 from streams.translate.stated_events import (
     Statements,
-    lines_for,
     lines_of,
     part_of_id,
 )
 from streams.translate.whole_orders import (
     Capture,
     LooseCapture,
+    LoosePayment,
     LooseRefund,
     Refund,
-    RefundedLine,
     Reported,
     SoldLine,
     WholeOrder,
@@ -57,7 +56,8 @@ class OrderState(msgspec.Struct, array_like=True):
 
     ``version_ms``: the newest version that came. ``cancelled``, ``refunded``: units by line that wait
     for the order. ``is_cancelled``: the whole order is. ``added``: units that came to it later, in no
-    event.
+    event. ``totals``: by hash, the largest total that was stated. Of a payment there is nothing but
+    ``stated`` and ``totals``.
     """
 
     digest: int = 0
@@ -72,6 +72,7 @@ class OrderState(msgspec.Struct, array_like=True):
     waiting_refunds: list[Refund] = []
     waiting_captures: list[Capture] = []
     added: int = 0
+    totals: dict[int, int] = {}
 
     @property
     def waits(self) -> int:
@@ -96,17 +97,21 @@ def advance(source: str, state: OrderState | None, reported: Reported, digest: i
     """
     if state is None:
         state = OrderState()
-    elif digest and digest == state.digest:
-        return Advanced(state, [])
+    elif digest and digest == state.digest and not isinstance(reported, LoosePayment):
+        return Advanced(state, [])  # of a payment one record may say several things
     else:
         state = _copied(state)
     state.digest = digest
     events: list[Outgoing] = []
-    if isinstance(reported, WholeOrder):
+    if isinstance(reported, LoosePayment):
+        order_id, before = reported.payment_id, state.added
+        _add_payment(source, state, reported, events)
+    elif isinstance(reported, WholeOrder):
         order_id, before = reported.id, state.added
         _add_whole(source, state, reported, events)
     elif isinstance(reported, LooseRefund):
         order_id, before = reported.order_id, state.added
+        _require_currency(state, reported.refund)
         _add_refund(state, reported.refund)
     else:
         order_id, before = reported.order_id, state.added
@@ -116,7 +121,7 @@ def advance(source: str, state: OrderState | None, reported: Reported, digest: i
     if len(state.waiting_refunds) + len(state.waiting_captures) > WAITING_MAX:
         expected = f"at most {WAITING_MAX} refunds and captures that wait for their order"
         raise RefusedRecordError("$", expected, "more")
-    if len(state.stated) > STATED_MAX:
+    if len(state.stated) + len(state.totals) > STATED_MAX:
         raise RefusedRecordError("$", f"at most {STATED_MAX} refunds and captures", "more")
     return Advanced(state, events, state.added - before)
 
@@ -132,6 +137,7 @@ def _copied(state: OrderState) -> OrderState:
         cancelled=dict(state.cancelled),
         refunded=dict(state.refunded),
         stated=list(state.stated),
+        totals=dict(state.totals),
         waiting_refunds=list(state.waiting_refunds),
         waiting_captures=list(state.waiting_captures),
     )
@@ -201,6 +207,7 @@ def _add_loose_capture(
 ) -> None:
     """State a capture that knows its market at once; whether its order comes first must not matter."""
     if loose.market is None or loose.currency is None:
+        _require_currency(state, loose.capture)
         _add_capture(state, loose.capture)
         return
     hashed = _stated_hash("capture", loose.capture.id)
@@ -208,6 +215,36 @@ def _add_loose_capture(
         state.stated.append(hashed)
         statements = Statements(source, loose.order_id, loose.market, loose.currency, None)
         events.append(statements.captured(loose.capture))
+
+
+def _require_currency(state: OrderState, each: Refund | Capture) -> None:
+    placed = state.placed
+    if placed is not None and not _is_of(placed, each):
+        expected = f"an amount in {placed.currency}, the currency of its order"
+        raise RefusedRecordError("$", expected, f"one in {each.currency}")
+
+
+def _is_of(placed: PlacedOrder, each: Refund | Capture) -> bool:
+    """Whether the amounts of a refund or capture are in the currency of the order."""
+    return each.currency in ("", placed.currency)
+
+
+def _add_payment(
+    source: str, state: OrderState, payment: LoosePayment, events: list[Outgoing]
+) -> None:
+    """State what happened to a payment: once by its id, or by how much its total has grown."""
+    hashed = _stated_hash(payment.step, payment.id)
+    version, amount = part_of_id(payment.id), payment.amount_minor
+    if payment.is_total:
+        known = state.totals.get(hashed, 0)
+        if amount <= known:
+            return
+        state.totals[hashed] = amount
+        version, amount = f"{version}={known}-{amount}", amount - known
+    elif not _is_first(state, hashed):
+        return
+    statements = Statements(source, payment.payment_id, payment.market, payment.currency, None)
+    events.append(statements.paid(payment, version, amount))
 
 
 def _stated_hash(kind: str, each_id: str) -> int:
@@ -222,18 +259,28 @@ def _state_waiting(
 ) -> None:
     _state_cancelled(statements, state, placed, events)
     _state_units_refunded(statements, state, placed, events)
-    for refund in state.waiting_refunds:
-        lines = _refunded_lines(state, placed, refund)
+    # What came before its order may be in another currency. It goes on waiting, where it is seen.
+    waiting_refunds, state.waiting_refunds = state.waiting_refunds, []
+    for refund in waiting_refunds:
+        if not _is_of(placed, refund):
+            state.waiting_refunds.append(refund)
+            continue
+        lines = lines_of_refund(refund, placed.lines, state.refunded_minor)
+        if refund.is_limited:
+            state.refunded_minor += sum(each.quantity * each.unit_price_minor for each in lines)
         state.stated.append(_stated_hash("refund", refund.id))
         if lines:
             event = statements.refunded(
                 part_of_id(refund.id), lines, refund.occurred_ms, placed.payment_method
             )
             events.append(event)
-    for capture in state.waiting_captures:
+    waiting_captures, state.waiting_captures = state.waiting_captures, []
+    for capture in waiting_captures:
+        if not _is_of(placed, capture):
+            state.waiting_captures.append(capture)
+            continue
         state.stated.append(_stated_hash("capture", capture.id))
         events.append(statements.captured(capture))
-    state.waiting_refunds, state.waiting_captures = [], []
 
 
 def _occurred_ms(state: OrderState, placed: PlacedOrder) -> int:
@@ -280,32 +327,3 @@ def _state_units_refunded(
             occurred_ms = _occurred_ms(state, placed)
             events.append(statements.refunded(refund_id, lines, occurred_ms, placed.payment_method))
     state.refunded = {}
-
-
-def _refunded_lines(state: OrderState, placed: PlacedOrder, refund: Refund) -> list[Line]:
-    """Return the lines of a refund: of articles where it names them, else of its amount."""
-    if refund.lines:
-        sold = {line.id: line for line in placed.lines}
-        return [
-            each for part in refund.lines for each in _lines_of_part(part, sold.get(part.line_id))
-        ]
-    amount = refund.amount_minor or 0
-    if refund.is_limited:
-        of_goods = sum(line.amount_minor for line in placed.lines)
-        is_all = amount >= of_goods and not state.refunded_minor
-        amount = min(amount, of_goods - state.refunded_minor)
-        state.refunded_minor += amount
-        if is_all:
-            return [each for line in placed.lines for each in lines_of(line, line.quantity)]
-    return lines_for("", "", 1, amount) if amount else []
-
-
-def _lines_of_part(part: RefundedLine, sold: SoldLine | None) -> list[Line]:
-    """Return the lines of one part of a refund. An article that was not sold here has no name."""
-    sku, category = ("", "") if sold is None else (sold.sku, sold.category)
-    amount = part.amount_minor
-    if amount is None:
-        if sold is None:
-            return []
-        return lines_of(sold, min(part.quantity, sold.quantity))
-    return lines_for(sku, category, part.quantity or 1, amount)

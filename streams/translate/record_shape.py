@@ -151,7 +151,7 @@ def _plain(attributes: list[tuple[str, ...]]) -> Reach:
                 found = get(here)
             except AttributeError:  # an object on the way is null or absent
                 continue
-            if found is not None:
+            if found is not None and found != "":  # of several names the one that is not empty
                 return found
         return None
 

@@ -1,4 +1,4 @@
-"""The sections of a source file, compiled: ``[order]``, ``[refund]`` and ``[capture]``.
+"""The sections of a source file, compiled: ``[order]``, ``[refund]``, ``[capture]``, ``[[payment]]``.
 
 Each becomes a function from a decoded record to what it says.
 """
@@ -16,9 +16,10 @@ from streams.translate.order_parts import (
     compile_one_refund,
     compile_refunds,
 )
-from streams.translate.source_file import CaptureTable, OrderTable, RefundTable
-from streams.translate.table_fields import TableFields
-from streams.translate.whole_orders import LooseCapture, LooseRefund, WholeOrder
+from streams.translate.refused_records import RefusedRecordError
+from streams.translate.source_file import CaptureTable, OrderTable, PaymentTable, RefundTable
+from streams.translate.table_fields import TableFields, first_path
+from streams.translate.whole_orders import LooseCapture, LoosePayment, LooseRefund, WholeOrder
 
 Section = Callable[[Any, Scope], Any]
 
@@ -100,5 +101,45 @@ def compile_capture(compiler: Compiler, table: CaptureTable, place: Place) -> Se
         scope.currency = currency(here, scope)
         capture = one(here, scope)
         return LooseCapture(order_id(here, scope), capture, market(here, scope), scope.currency)
+
+    return read
+
+
+def compile_payment(compiler: Compiler, table: PaymentTable, place: Place) -> Section:
+    """Return the function that reads what happened to a payment."""
+    fields = TableFields(compiler, table, place)
+    payment_id = fields.needed("payment", FieldKind.ID)
+    each_id = fields.needed("id", FieldKind.ID)
+    occurred_at = fields.needed("occurred_at", FieldKind.INSTANT)
+    market = fields.needed("market", FieldKind.TEXT)
+    currency = fields.needed("currency", FieldKind.CURRENCY)
+    is_total = table.total is not None
+    name = "total" if is_total else "amount"
+    # What was not taken by an attempt that failed is nobody's money.
+    compile_amount = fields.optional if getattr(table, name) is None else fields.needed
+    amount = compile_amount(name, FieldKind.MONEY)
+    order_id = fields.optional("order_id", FieldKind.ID)
+    method = fields.optional("method", FieldKind.LABEL, "")
+    provider = fields.optional("provider", FieldKind.TEXT, "")
+    path = first_path(getattr(table, name)) or name
+
+    def read(here: Any, scope: Scope) -> LoosePayment:
+        scope.currency = currency(here, scope)
+        minor = amount(here, scope) or 0
+        if minor < 0:
+            raise RefusedRecordError(path, "an amount of 0 or more", "a negative")
+        return LoosePayment(
+            payment_id(here, scope),
+            table.states,
+            each_id(here, scope),
+            occurred_at(here, scope),
+            market(here, scope),
+            scope.currency,
+            minor,
+            is_total,
+            order_id(here, scope),
+            method(here, scope),
+            provider(here, scope),
+        )
 
     return read

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from streams.translate.functions import MoneyUnit, TimeFormat
+from streams.translate.whole_orders import PaymentStep
 
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*?)`(?: - at `\$\.?(.*?)`)?")
 _PLACED = re.compile(r"(.*?)(?: - at `\$\.?(.*?)`)?", re.DOTALL)
@@ -49,7 +50,10 @@ class PlacesTable(_Table, frozen=True):
 
 
 class MoneyTable(_Table, frozen=True):
-    """How the source writes money. ``digits``: decimals of its own minor units, by currency."""
+    """How the source writes money. ``digits``: decimals of its own minor units, by currency.
+
+    ``multiples``: by currency, what amounts in these minor units are multiples of.
+    """
 
     unit: MoneyUnit = "major"
     decimal: str = "."
@@ -57,6 +61,10 @@ class MoneyTable(_Table, frozen=True):
     digits: dict[
         Annotated[str, msgspec.Meta(pattern="^[A-Z]{3}$")],
         Annotated[int, msgspec.Meta(ge=0, le=8)],
+    ] = {}
+    multiples: dict[
+        Annotated[str, msgspec.Meta(pattern="^[A-Z]{3}$")],
+        Annotated[int, msgspec.Meta(ge=1, le=1_000_000)],
     ] = {}
 
 
@@ -77,11 +85,15 @@ class RecordTable(_Table, frozen=True):
 
 
 class LinesTable(_Table, frozen=True):
-    """The lines of an order: either ``amount``, of all units of a line, or ``unit_price``."""
+    """The lines of an order: either ``amount``, of all units of a line, or ``unit_price``.
+
+    ``when``: elements for which it does not hold are no goods: tips, gift cards that are bought.
+    """
 
     each: str
     id: Value
     quantity: Value
+    when: Condition | None = None
     amount: Value | None = None
     unit_price: Value | None = None
     sku: Value | None = None
@@ -100,12 +112,16 @@ class RefundedLinesTable(_Table, frozen=True):
 
 
 class RefundsTable(_Table, frozen=True):
-    """The refunds within an order: of lines, or of an amount."""
+    """The refunds within an order: of lines, or of an amount.
+
+    ``adjustment``: money that was paid back beyond what the lines say; below 0: that was kept.
+    """
 
     each: str
     id: Value
     occurred_at: Value | None = None
     amount: Value | None = None
+    adjustment: Value | None = None
     at_most: Literal["lines"] | None = None
     lines: RefundedLinesTable | None = None
     when: Condition | None = None
@@ -146,13 +162,14 @@ class OrderTable(_Table, frozen=True):
 
 
 class RefundTable(_Table, frozen=True):
-    """A record that is one refund."""
+    """A record that is one refund. ``currency``: of its amounts, if it has any."""
 
     order_id: Value
     id: Value
     occurred_at: Value
     currency: Value | None = None
     amount: Value | None = None
+    adjustment: Value | None = None
     at_most: Literal["lines"] | None = None
     lines: RefundedLinesTable | None = None
     when: Condition | None = None
@@ -172,6 +189,27 @@ class CaptureTable(_Table, frozen=True):
     when: Condition | None = None
 
 
+class PaymentTable(_Table, frozen=True):
+    """What a record says of a payment, which needs no order.
+
+    ``payment``: the id of the payment, by which is kept what was stated of it. ``id``: of what happened
+    to it. Either ``amount``, or ``total``: of all that happened by now; the difference is stated.
+    """
+
+    states: PaymentStep
+    payment: Value
+    id: Value
+    occurred_at: Value
+    market: Value
+    currency: Value
+    amount: Value | None = None
+    total: Value | None = None
+    order_id: Value | None = None
+    method: Value | None = None
+    provider: Value | None = None
+    when: Condition | None = None
+
+
 class SourceFile(_Table, frozen=True):
     """What a source file says."""
 
@@ -186,10 +224,15 @@ class SourceFile(_Table, frozen=True):
     order: OrderTable | None = None
     refund: RefundTable | None = None
     capture: CaptureTable | None = None
+    payment: list[PaymentTable] = []
 
 
-def parse_source(text: str) -> SourceFile:
-    """Read a source file. Raises SourceFileError."""
+def parse_source(text: str, called: str | None = None) -> SourceFile:
+    """Read a source file. Raises SourceFileError.
+
+    ``called``: what the file is called, without its suffix: the name of the source. So no directory has
+    two files of one name, which begins the ids of all that they state.
+    """
     try:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -198,7 +241,9 @@ def parse_source(text: str) -> SourceFile:
         found = msgspec.convert(raw, SourceFile)
     except msgspec.ValidationError as error:
         raise SourceFileError([_mistake(str(error))]) from error
-    mistakes = list(_senseless(found))
+    mistakes = _senseless(found)
+    if called is not None and called != found.name:
+        mistakes.append(f"name: expected `{called}`, as the file is called")
     if mistakes:
         raise SourceFileError(mistakes)
     return found
@@ -206,14 +251,22 @@ def parse_source(text: str) -> SourceFile:
 
 def _senseless(file: SourceFile) -> list[str]:
     sections = {"refund": file.refund, "capture": file.capture, "order": file.order}
-    named = {name: section for name, section in sections.items() if section is not None}
+    payments = {f"payment[{number}]": each for number, each in enumerate(file.payment)}
+    named = payments | {name: each for name, each in sections.items() if each is not None}
     if not named:
-        return ["order: expected at least one of [order], [refund] and [capture]"]
+        return ["order: expected at least one of [order], [refund], [capture] and [[payment]]"]
+    # Of other sections the last one takes what is left; payments are asked one by one.
+    last = [*named][-1]
+    needing = [*named] if last in payments and len(payments) > 1 else [*named][:-1]
     mistakes = [
-        f"{name}.when: expected a condition, since the file has [{[*named][-1]}] too"
-        for name in [*named][:-1]
+        f"{name}.when: expected a condition, since the file has [{last}] too"
+        for name in needing
         if named[name].when is None
     ]
+    for name, payment in payments.items():
+        amounts = (payment.amount is not None) + (payment.total is not None)
+        if amounts != 1 and (amounts or payment.states != "failed"):
+            mistakes.append(f"{name}: expected either `amount` or `total`")
     if file.order is not None:
         lines = file.order.lines
         if (lines.amount is None) is (lines.unit_price is None):
@@ -232,11 +285,14 @@ def _of_nothing(key: str, table: RefundsTable | RefundTable | None) -> list[str]
     lines = None if table is None else table.lines
     if lines is not None and lines.quantity is None and lines.amount is None:
         return [f"{key}.lines: expected `quantity`, `amount` or both"]
+    if table is not None and table.adjustment is not None and (table.amount or lines is None):
+        return [f"{key}.adjustment: expected `lines` beside it, and no `amount`"]
     return []
 
 
 def _has_amounts(table: RefundTable) -> bool:
-    return table.amount is not None or (table.lines is not None and table.lines.amount is not None)
+    of_lines = table.lines is not None and table.lines.amount is not None
+    return of_lines or table.amount is not None or table.adjustment is not None
 
 
 def _mistake(message: str) -> str:
@@ -272,5 +328,7 @@ def _names(place: str) -> tuple[str, ...]:
         "refund": RefundTable,
         "refund.lines": RefundedLinesTable,
         "capture": CaptureTable,
+        "payment[]": PaymentTable,
     }
-    return tables[place].__struct_fields__ if place in tables else ()
+    of_any = re.sub(r"\[\d+\]", "[]", place)
+    return tables[of_any].__struct_fields__ if of_any in tables else ()

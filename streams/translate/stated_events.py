@@ -21,7 +21,7 @@ from streams.sources.outgoing import (
     payment_out,
 )
 from streams.translate.refused_records import RefusedRecordError
-from streams.translate.whole_orders import Capture, SoldLine, WholeOrder
+from streams.translate.whole_orders import Capture, LoosePayment, SoldLine, WholeOrder
 
 _HASH_DIGITS = 32
 _SEPARATORS = re.compile(r"[%:,=]")
@@ -152,6 +152,22 @@ class Statements:
             provider=capture.provider or None,
         )
         return _fitting(payment_out(record, occurred_ms))
+
+    def paid(self, payment: LoosePayment, version: str, amount_minor: int) -> Outgoing:
+        """Return the event of what happened to a payment. It has its order's id, else its own."""
+        named = payment.order_id or payment.payment_id
+        record = PaymentRecord(
+            event_id=bounded_id(f"{self._begin}:{payment.step}:{version}"),
+            type=f"payment.{payment.step}",  # type: ignore[arg-type]
+            occurred_at=rfc3339(payment.occurred_ms),
+            market=self._market,
+            order_id=bounded_id(named),
+            method=payment.method,
+            amount_minor=amount_minor,
+            currency=self._currency,
+            provider=payment.provider or None,
+        )
+        return _fitting(payment_out(record, payment.occurred_ms))
 
     def _correction(
         self,

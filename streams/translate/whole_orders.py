@@ -5,7 +5,12 @@ Money is in minor units of the order's currency, times are epoch ms.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
+
+PaymentStep = Literal["captured", "failed", "refunded", "refund_failed", "disputed", "reversed"]
+"""What can happen to a payment: the types of payment events without ``payment.``."""
 
 
 class SoldLine(msgspec.Struct, array_like=True, gc=False):
@@ -22,7 +27,7 @@ class SoldLine(msgspec.Struct, array_like=True, gc=False):
 
 
 class RefundedLine(msgspec.Struct, array_like=True, gc=False):
-    """Part of a refund. Without an amount it is what so many units were sold for."""
+    """Part of a refund. Without an amount it is what so many units of the line were sold for."""
 
     line_id: str
     quantity: int
@@ -30,13 +35,19 @@ class RefundedLine(msgspec.Struct, array_like=True, gc=False):
 
 
 class Refund(msgspec.Struct, array_like=True, gc=False):
-    """One refund of an order. Without lines it is of an amount. ``is_limited``: to what goods cost."""
+    """One refund of an order. Without lines it is of an amount. ``is_limited``: to what goods cost.
+
+    ``adjustment_minor``: paid back beyond what the lines say; below 0: kept of it. ``currency``: of its
+    amounts; empty: it has none.
+    """
 
     id: str
     occurred_ms: int
     lines: list[RefundedLine] = []
     amount_minor: int | None = None
     is_limited: bool = False
+    adjustment_minor: int = 0
+    currency: str = ""
 
 
 class Capture(msgspec.Struct, array_like=True, gc=False):
@@ -47,6 +58,7 @@ class Capture(msgspec.Struct, array_like=True, gc=False):
     amount_minor: int
     method: str = ""
     provider: str = ""
+    currency: str = ""
 
 
 class WholeOrder(msgspec.Struct, gc=False):
@@ -92,4 +104,31 @@ class LooseCapture(msgspec.Struct, gc=False):
     currency: str | None = None
 
 
-Reported = WholeOrder | LooseRefund | LooseCapture
+class LoosePayment(msgspec.Struct, gc=False):
+    """What happened to a payment, by a record that says all of it and waits for none.
+
+    ``payment_id``: of the payment, which may have many charges, refunds and disputes. ``id``: of the one
+    that this is. ``is_total``: the amount is of all that happened by now.
+    """
+
+    payment_id: str
+    step: PaymentStep
+    id: str
+    occurred_ms: int
+    market: str
+    currency: str
+    amount_minor: int
+    is_total: bool = False
+    order_id: str | None = None
+    method: str = ""
+    provider: str = ""
+
+
+Reported = WholeOrder | LooseRefund | LooseCapture | LoosePayment
+
+
+def kept_by(reported: Reported) -> str:
+    """Return the id by which is kept what was stated: of the order, or of a payment that needs none."""
+    if isinstance(reported, WholeOrder):
+        return reported.id
+    return reported.payment_id if isinstance(reported, LoosePayment) else reported.order_id

@@ -48,8 +48,8 @@ class OutboxSettings:
     record_bytes: int = 1_900_000
     """Largest record. It is below the topics' max.message.bytes: a larger one fails here, by name.
 
-    The largest are those of a market's detectors (tests/unit/flow/test_detectors_record.py): 560 kB for
-    500 series, and more while they are shifted. With 650 series the largest that there can be fits.
+    The largest are those of a market's detectors: 1.27 MB at most, packed
+    (tests/unit/flow/test_detectors_record.py).
     """
     pending_bytes: int = 32 * 1024 * 1024
     ack_limit_ms: int = 120_000

@@ -41,6 +41,7 @@ FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
     "--disable-background-networking", "--disable-component-update",
 ]  # fmt: skip
+TWO_SCREENS = {"width": 1280, "height": 800}
 STEP_MS, HALF_MINUTE_MS = 5_000, 30_000
 TIMEOUT_MS = 60_000
 DESKTOP, PHONE = {"width": 1360, "height": 900}, {"width": 390, "height": 844}
@@ -343,6 +344,30 @@ async def test_an_outage_is_one_card_first_and_marked_on_every_place_that_is_loo
     await shop.step()
     await asyncio.sleep(1)
     assert await page.is_visible(".incident code"), "it stays open while values come"
+
+
+@pytest.mark.parametrize(("size", "screens"), [(TWO_SCREENS, 2), (PHONE, 5)])
+async def test_29_open_incidents_are_counted_and_the_page_stays_short(shop, see, size, screens):
+    """The fourth and later ones were a line each: a phone's page was six screens long."""
+    await shop.open(("PK", 980), expecting=True)
+    jump = incident(incident_shift("category", "books", direction=1))
+    shop.floors["PK"].incidents = [
+        msgspec.structs.replace(jump, id=f"PK-20261124T14{number:02}-up") for number in range(29)
+    ]
+    await shop.step()
+    page = await see(viewport=size)
+    await page.wait_for_selector(".incident")
+    assert await page.inner_text("#incidents-note") == "29 open"
+    assert len(await page.query_selector_all("#incidents > .incident")) == 3
+    assert len(await page.query_selector_all("#incidents > .rows li")) == 4
+    height = await page.evaluate("document.documentElement.scrollHeight")
+    assert height <= screens * size["height"]
+    await page.get_by_text("22 others").click()
+    await shop.step()
+    shop.floors["PK"].incidents.pop()
+    await shop.step()
+    await until_true(page, "document.querySelector('#incidents-note').textContent === '28 open'")
+    assert await page.is_visible("details.older .rows li"), "unfolded while values come"
 
 
 async def test_what_is_not_of_today_has_its_date_in_the_markets_zone(shop, see, url):

@@ -183,7 +183,7 @@ def test_both_end_and_the_demo_reports_when_they_are_found_and_when_they_are_ove
     for (market, *_), times in seen.open_incidents().items():
         assert market in {"PK", "BD"}
         assert times[-1][0] < seen.samples[-1].at_ms, "it goes on at the end"
-    for name in (r"Womens fashion \(category, PK\)", " BD"):
+    for name in (r"Womens fashion \(category, Pakistan\)", " Bangladesh"):
         found = f"^FOUND .*{name}: orders .* found after "
         assert len(re.findall(found, seen.stderr, re.MULTILINE)) == 1
         over = f"^OVER .*{name}: orders .*Over by "

@@ -27,6 +27,7 @@ from streams.local.local_stack import LocalStack
 from streams.operate.market_views import ViewState, connect, read_markets
 from streams.operate.show import render, show, watch
 from streams.publish.incident_records import incident_fields
+from streams.publish.incident_words import MarketNaming
 from streams.publish.metrics import Metrics
 from streams.publish.other_records import other_fields
 from streams.publish.redis_state import RedisLimits
@@ -37,7 +38,11 @@ from streams.settings import RedisSettings
 pytestmark = pytest.mark.stack
 
 NOW_MS = AS_OF_MS + 3_000
-CURRENCIES = {"PK": "PKR", "MM": "MMK", "BD": "BDT"}
+NAMINGS = {
+    "PK": MarketNaming("Pakistan", "PKR", "Asia/Karachi"),
+    "MM": MarketNaming("Myanmar", "MMK", "Asia/Yangon"),
+    "BD": MarketNaming("Bangladesh", "BDT", "Asia/Dhaka"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +106,7 @@ async def test_the_largest_members_come_first(client, console, publish):
         values.append(value("orders", *method, number=orders))
         values.append(value("payment_chosen_share", *method, number=share, n=30))
     await publish(values)
-    show(client, console, CURRENCIES, prefix=DEFAULT_PREFIX, now_ms=lambda: NOW_MS)
+    show(client, console, NAMINGS, prefix=DEFAULT_PREFIX, now_ms=lambda: NOW_MS)
     text = printed(console)
     assert text.index("books") < text.index("cars") < text.index("apples")
     assert text.index("by_books") < text.index("by_cars") < text.index("by_apples")
@@ -120,7 +125,7 @@ async def test_a_live_market_is_shown_in_major_units(client, console, publish):
         value("orders", "market", "all", "24h", None, status="filling", covered=0.12),
     ]
     await publish(values)
-    assert show(client, console, CURRENCIES, prefix=DEFAULT_PREFIX, now_ms=lambda: NOW_MS)
+    assert show(client, console, NAMINGS, prefix=DEFAULT_PREFIX, now_ms=lambda: NOW_MS)
     text = printed(console)
     assert "1,234" in text
     assert "1,234,567.89" in text
@@ -143,7 +148,7 @@ async def test_a_silent_publisher_is_stale(client, console, publish, later_ms, s
     await publish(market_values("PK", ["books"]))
     (view,) = read_markets(client, NOW_MS + later_ms, None, DEFAULT_PREFIX)
     assert view.state is state
-    console.print(render([view], CURRENCIES))
+    console.print(render([view], NAMINGS))
     assert ("stale: published" in printed(console)) == (state is ViewState.STALE)
 
 
@@ -152,21 +157,21 @@ async def test_an_as_of_that_stays_is_stale_though_the_publisher_lives(client, c
     (view,) = read_markets(client, AS_OF_MS + 31_000, None, DEFAULT_PREFIX)
     assert view.state is ViewState.STALE
     assert view.published_age_ms == 0
-    console.print(render([view], CURRENCIES))
+    console.print(render([view], NAMINGS))
     assert "stale: orders end 31.0 s ago; processing is behind" in printed(console)
 
 
 async def test_what_expired_is_absent_not_forgotten(client, console, publish):
     await publish(market_values("PK", ["books"]))
     client.delete("ecindex:v1:{PK}:snapshot")
-    assert not show(client, console, CURRENCIES, prefix=DEFAULT_PREFIX, now_ms=lambda: NOW_MS)
+    assert not show(client, console, NAMINGS, prefix=DEFAULT_PREFIX, now_ms=lambda: NOW_MS)
     assert "PK: absent" in printed(console)
 
 
 async def test_a_narrow_terminal_cuts_no_number(client, publish):
     await publish(market_values("PK", ["books"], base=1_745_040_705))
     narrow = Console(file=io.StringIO(), width=60)
-    assert show(client, narrow, CURRENCIES, prefix=DEFAULT_PREFIX, now_ms=lambda: NOW_MS)
+    assert show(client, narrow, NAMINGS, prefix=DEFAULT_PREFIX, now_ms=lambda: NOW_MS)
     assert "…" not in printed(narrow)
     assert "17,450,407.05" in printed(narrow)
     assert "left out here: " in printed(narrow)
@@ -177,7 +182,7 @@ async def test_a_market_that_there_is_not_is_answered_with_those_that_there_are(
 ):
     await publish(market_values("PK", ["books"]))
     with pytest.raises(OperationError, match=r"'XX' is not .*; it has BD, MM, PK; published: PK"):
-        show(client, console, CURRENCIES, ["XX"], prefix=DEFAULT_PREFIX, now_ms=lambda: NOW_MS)
+        show(client, console, NAMINGS, ["XX"], prefix=DEFAULT_PREFIX, now_ms=lambda: NOW_MS)
     assert printed(console) == ""
 
 
@@ -191,7 +196,7 @@ async def test_a_published_market_is_shown_though_the_methodology_here_has_it_no
 
 
 def test_an_empty_redis_says_so(client, console):
-    assert not show(client, console, CURRENCIES, prefix=DEFAULT_PREFIX, now_ms=lambda: NOW_MS)
+    assert not show(client, console, NAMINGS, prefix=DEFAULT_PREFIX, now_ms=lambda: NOW_MS)
     assert "no market was published" in printed(console)
 
 
@@ -202,7 +207,7 @@ async def test_json_is_one_exact_line(client, console, publish):
         show(
             client,
             console,
-            CURRENCIES,
+            NAMINGS,
             ["PK", "BD"],
             prefix=DEFAULT_PREFIX,
             as_json_line=True,
@@ -236,7 +241,7 @@ async def test_json_has_the_incidents_as_redis_has_them(client, console, publish
     fields = incident_fields([over], {}) | {stop.id: newer, "x": "{}", "y": "?"}
     client.hset("ecindex:v1:{PK}:incidents", mapping=fields)
     show(
-        client, console, CURRENCIES, ["PK"],
+        client, console, NAMINGS, ["PK"],
         prefix=DEFAULT_PREFIX, as_json_line=True, now_ms=lambda: NOW_MS,
     )  # fmt: skip
     (shown,) = json.loads(printed(console))
@@ -248,7 +253,7 @@ async def test_json_has_what_other_is_made_of_the_newest_day_first(client, conso
     days = [others_of_day(("pet food", 7), day=19_999), others_of_day(("garden gnomes", 300))]
     client.hset("ecindex:v1:{PK}:others", mapping=other_fields("PK", days) | {"x": "{}", "y": "?"})
     show(
-        client, console, CURRENCIES, ["PK"],
+        client, console, NAMINGS, ["PK"],
         prefix=DEFAULT_PREFIX, as_json_line=True, now_ms=lambda: NOW_MS,
     )  # fmt: skip
     (shown,) = json.loads(printed(console))
@@ -269,7 +274,7 @@ async def test_watch_shows_a_redis_that_is_away_and_goes_on(client, console, pub
         stop.set()
         return read_markets(client, NOW_MS, None, DEFAULT_PREFIX), []
 
-    watch(read, CURRENCIES, console, stop, interval_s=0)
+    watch(read, NAMINGS, console, stop, interval_s=0)
     assert "Redis does not answer: refused" in printed(console)
     assert "orders/min" in printed(console)
 
@@ -289,7 +294,7 @@ async def test_a_market_that_cannot_be_read_hides_no_other(client, console, publ
     else:
         client.set("ecindex:v1:{MM}:snapshot", snapshot)
     client.rpush("ecindex:v1:inputs", "a list")
-    assert not show(client, console, CURRENCIES, prefix=DEFAULT_PREFIX, now_ms=lambda: NOW_MS)
+    assert not show(client, console, NAMINGS, prefix=DEFAULT_PREFIX, now_ms=lambda: NOW_MS)
     assert "orders/min" in printed(console)
     assert "MM: absent, its snapshot" in printed(console)
     assert "what became of the inputs cannot be read" in printed(console)

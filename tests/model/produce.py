@@ -7,6 +7,7 @@ import random
 from typing import TYPE_CHECKING
 
 from streams.flow.chunk import SourcePartition
+from streams.index.event_types import PAYMENT_TYPES
 from streams.index.panes import DAY_MS, HOUR_MS, MINUTE_MS, rfc3339
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def event_for(
         "currency": currency,
     }
     if sp.topic == "payments":
-        kinds = ("payment.captured",) * 3 + ("payment.failed", "payment.refunded")
+        kinds = ("payment.captured",) * 4 + PAYMENT_TYPES
         event |= {
             "type": "payment.captured" if plain else picks.choice(kinds),
             "method": picks.choice(("cod", "card")),

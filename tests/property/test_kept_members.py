@@ -11,8 +11,8 @@ from support.draws import examples
 from support.methodologies import METHODOLOGY
 
 from streams.flow.daybook import Shown, decode_shown, encode_shown, shown_of
-from streams.flow.market_shifts import ShiftsRecord, decode_shifts, encode_shifts
 from streams.flow.shift_watch import ShiftWatch
+from streams.flow.shifts_record import ShiftsRecord, decode_shifts, encode_shifts
 from streams.flow.vintages import HeldVintage, decode_vintage, encode_vintage, held_of
 from streams.index.expectation import Vintage
 from streams.index.kept_members import called_now, scope_of_text

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,16 +14,12 @@ from streams.index.events import decode_orders, decode_payments
 from streams.translate.compiled_source import IgnoredRecord, compile_source
 from streams.translate.order_state import advance
 from streams.translate.refused_records import RefusedRecord, RefusedRecordError
+from streams.translate.whole_orders import WholeOrder
 from tests.support.draws import examples
+from tools.shopify_story import story
 from tools.woocommerce_orders import order, refund, three_lines
 
 EXAMPLES = Path(__file__).parents[2] / "config/examples/sources"
-SOURCE = compile_source((EXAMPLES / "woocommerce.toml").read_text())
-READ = {
-    "id", "status", "currency", "date_created_gmt", "date_modified_gmt", "date_paid_gmt", "total",
-    "customer_id", "billing", "shipping", "state", "payment_method", "created_via", "line_items",
-    "quantity", "total_tax", "sku", "product_id", "variation_id", "meta_data", "key", "value", "refunds",
-}  # fmt: skip
 TOKENS = (
     "null", "true", "[]", "{}", "[null]", '""', '"x"', '"\\u0000"', '"a\\u0300"', '"EUR"', '"JPY"',
     "0", "-1", "1.5", "1.0", "1e2", "1e999999", "12345678901234567890123", '"0.005"', '"-3.10"',
@@ -31,24 +28,39 @@ TOKENS = (
 )  # fmt: skip
 
 
-def places(tree, path=()):
-    """Paths of the fields that the source file may read."""
+def places(tree, node, path=()):
+    """Paths of the fields that the source file reads."""
     for key, value in tree.items() if isinstance(tree, dict) else enumerate(tree):
-        if isinstance(key, int) or key in READ:
+        inside = node if isinstance(key, int) else node.fields.get(key, (None, None))[1]
+        if inside is not None:
             yield (*path, key)
             if isinstance(value, dict | list):
-                yield from places(value, (*path, key))
+                yield from places(value, inside, (*path, key))
 
 
-RECORD = order(7, three_lines(), refunds=[refund(8, 500)])
-PLACES = list(places(RECORD))
+class Example:
+    """A source file, and records in which anything may stand anywhere."""
+
+    def __init__(self, name, *trees):
+        self.source = compile_source((EXAMPLES / f"{name}.toml").read_text())
+        self.trees = [(tree, list(places(tree, self.source.fields))) for tree in trees]
+
+
+SHOPIFY = [
+    record for said, record in story() if "refund" in said or "tax" in said or "sale" in said
+]
+EXAMPLE = {
+    "woocommerce": Example("woocommerce", order(7, three_lines(), refunds=[refund(8, 500)])),
+    "shopify": Example("shopify", *SHOPIFY),
+}
 
 
 @st.composite
-def records(draw):
-    tree = json.loads(json.dumps(RECORD))
+def records(draw, example):
+    tree, readable = draw(st.sampled_from(example.trees))
+    tree = json.loads(json.dumps(tree))
     tokens = {}
-    for path in draw(st.lists(st.sampled_from(PLACES), max_size=3)):
+    for path in draw(st.lists(st.sampled_from(readable), max_size=3)):
         token, at = draw(st.sampled_from(TOKENS)), tree
         try:
             for key in path[:-1]:
@@ -63,21 +75,23 @@ def records(draw):
     return text.encode()
 
 
-@given(st.lists(records(), min_size=1, max_size=3))
+@pytest.mark.parametrize("name", EXAMPLE)
+@given(st.data())
 @examples(600)
-def test_a_record_is_refused_with_a_path_or_counts(found):
-    states = {}
-    for record in found:
-        read = SOURCE.read(record)
+def test_a_record_is_refused_with_a_path_or_counts(name, data):
+    source, states = EXAMPLE[name].source, {}
+    for record in data.draw(st.lists(records(EXAMPLE[name]), min_size=1, max_size=3)):
+        read = source.read(record)
         if isinstance(read, IgnoredRecord | RefusedRecord):
             assert isinstance(read, IgnoredRecord) or (read.path.startswith("$") and read.expected)
             continue
-        (whole,) = read
+        (said,) = read
+        order_id = said.id if isinstance(said, WholeOrder) else said.order_id
         try:
-            advanced = advance("shop", states.get(whole.id), whole)
+            advanced = advance("shop", states.get(order_id), said)
         except RefusedRecordError:
             continue
-        states[whole.id] = advanced.state
+        states[order_id] = advanced.state
         for event in advanced.events:
             decode = decode_orders if event.topic == "orders" else decode_payments
             (decoded,) = decode([event.value])

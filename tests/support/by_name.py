@@ -19,6 +19,12 @@ _LIVE = {
     ("failed",): col.FAILED,
     ("payment_refunds",): col.PAYMENT_REFUNDS,
     ("refund_amount",): col.REFUND_AMOUNT,
+    ("refund_failures",): col.REFUND_FAILURES,
+    ("unrefunded_amount",): col.UNREFUNDED_AMOUNT,
+    ("disputes",): col.DISPUTES,
+    ("disputed_amount",): col.DISPUTED_AMOUNT,
+    ("reversals",): col.REVERSALS,
+    ("reversed_amount",): col.REVERSED_AMOUNT,
     ("cancelled",): col.CANCELLED,
     ("refunded",): col.REFUNDED,
     ("shopper_orders",): col.SHOPPER_ORDERS,
@@ -34,7 +40,10 @@ _LEDGERS = _IN_TIME | {
     "waiting_refunded_": col.WAITING_AT + col.REFUNDED_AT,
 }
 _PAYMENTS = ("payments", "amount", "failed", "payment_refunds", "refund_amount")
-
+_CLAIMS = (
+    "refund_failures", "unrefunded_amount", "disputes", "disputed_amount", "reversals",
+    "reversed_amount",
+)  # fmt: skip
 
 _DIMENSIONS = ("category", "payment_method", "region", "channel")
 _TAGS = ("placed", "cancelled", "refunded")
@@ -66,6 +75,7 @@ def _of_totals(book: str) -> dict[int, tuple]:
         return {column: name for name, column in _LIVE.items()}
     names = {column: (name,) for column, name in _OF_DAY.items()}
     names |= {col.DAY_PAYMENTS + offset: (name,) for offset, name in enumerate(_PAYMENTS)}
+    names |= {col.DAY_REFUND_FAILURES + offset: (name,) for offset, name in enumerate(_CLAIMS)}
     return names | {
         col.UNPLACED_PAYMENTS: ("unplaced_payments",),
         col.DAY_UNCERTAIN: ("uncertain",),

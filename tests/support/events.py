@@ -8,6 +8,7 @@ from typing import NamedTuple
 from hypothesis import strategies as st
 
 from streams.flow.chunk import Chunk, SourcePartition
+from streams.index.event_types import PAYMENT_TYPES
 from streams.index.instants import parse_instant
 from streams.index.methodology import Methodology
 from streams.index.panes import DAY_MS, HOUR_MS, MINUTE_MS, rfc3339
@@ -121,9 +122,7 @@ def payment_events(draw) -> dict:
     occurred_ms = draw(moments)
     event = {
         "event_id": draw(st.sampled_from("abcdefgh")),
-        "type": draw(
-            st.sampled_from(["payment.captured"] * 3 + ["payment.failed", "payment.refunded"])
-        ),
+        "type": draw(st.sampled_from(["payment.captured"] * 4 + list(PAYMENT_TYPES))),
         "occurred_at": rfc3339(occurred_ms),
         "market": market,
         "order_id": "o",

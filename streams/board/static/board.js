@@ -3,7 +3,7 @@
 import { drawAnswering } from "./answers.js";
 import { lineChart } from "./charts.js";
 import { byId, choice, element, keyed, setAttribute, setText } from "./dom.js";
-import { age, compact, count, date, dayAndMinute, minute, moneyExact, time, zoneName } from "./format.js";
+import { age, compact, count, date, dayAndMinute, minute, moneyExact, time } from "./format.js";
 import { drawElsewhere, drawIncidents, gone, link, spans } from "./incidents.js";
 import { RESTLESS, WINDOW_NAMES, drawCategories, drawMovers, drawOthers, drawPayments, drawRegions, drawTotals } from "./sections.js";
 
@@ -212,7 +212,7 @@ function tick() {
     const { as_of: at, time_zone: zone } = state.page;
     const day = date(at, zone);
     const other = day === date(state.beat?.now ?? at, zone) ? "" : `${day}, `;
-    setText(asOf, `${other}${time(at, zone)} ${zoneName(at, zone)}`);
+    setText(asOf, `${other}${time(at, zone)} ${state.page.zone}`);
     setAttribute(asOf, "datetime", state.page.as_of);
   }
   setText(byId("age"), found.asOf === undefined ? "–" : `${age(found.asOf)} ago`);

@@ -95,8 +95,3 @@ export function date(instant, zone) {
 export function moment(instant, before, zone) {
   return date(instant, zone) === date(before, zone) ? minute(instant, zone) : dayAndMinute(instant, zone);
 }
-
-export function zoneName(instant, zone) {
-  const parts = clock(zone, { timeZoneName: "short" }).formatToParts(new Date(instant));
-  return parts.find((part) => part.type === "timeZoneName").value;
-}

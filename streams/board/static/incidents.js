@@ -9,7 +9,7 @@ import { knowsUsual } from "./sections.js";
 const SIGNS = { outage: "■", drop: "▼", jump: "▲", drift: "◆" };
 const WAYS = { 1: "above", "-1": "below", 0: "" };
 const CARDS_MAX = 3;
-const PAST_MAX = 4;
+const ROWS_MAX = 4;
 
 let drawn = "";
 
@@ -100,6 +100,13 @@ function row(incident, page, onChoose, now) {
   return element("li", { class: `${incident.kind} ${WAYS[incident.direction]}`, "data-id": incident.id }, element("span", { class: "sign", "aria-hidden": "true" }, SIGNS[incident.kind] ?? "●"), element("span", {}, open, element("small", {}, ` ${when}`)));
 }
 
+// A list of which the first lines are seen: a phone's page with 29 of them was five screens long.
+function rows(lines, of, rest) {
+  const first = element("ul", { class: "rows" }, ...lines.slice(0, ROWS_MAX));
+  if (lines.length <= ROWS_MAX) return [first];
+  return [first, element("details", { class: "older", "data-of": of }, element("summary", {}, `${lines.length - ROWS_MAX} ${rest}`), element("ul", { class: "rows" }, ...lines.slice(ROWS_MAX)))];
+}
+
 // A shift of which nobody says to which incident it belongs: an earlier release published it.
 function loose(shift, page, now) {
   const size = shift.ratio === undefined ? "" : ` × ${fixed(shift.ratio, 2)}${shift.lower === undefined || shift.upper === undefined ? "" : ` (${fixed(shift.lower, 2)} to ${fixed(shift.upper, 2)})`}`;
@@ -158,6 +165,7 @@ export function drawIncidents(page, window, windowName, { chosen, state, now, on
   const first = open.filter((each) => each.id === chosen);
   const cards = [...first, ...open.filter((each) => each.id !== chosen)];
   const old = past.find((each) => each.id === chosen);
+  setText(byId("incidents-note"), open.length > 1 ? `${open.length} open` : ""); // the list scrolls: few are seen at once
   const parts = [];
   if (chosen && !first.length && !old) parts.push(element("p", { class: "gone" }, gone(chosen)));
   if (quiet) parts.push(element("div", { class: "empty" }, element("p", { class: "empty-head" }, quiet[0]), element("p", {}, quiet[1])));
@@ -165,20 +173,18 @@ export function drawIncidents(page, window, windowName, { chosen, state, now, on
   if (old) parts.push(card(old, page, true, now));
   if (suspected.length) parts.push(element("h3", { class: "group" }, "Suspected, not paged"), suspicions(suspected));
   const rest = cards.slice(CARDS_MAX);
-  if (rest.length) parts.push(element("h3", { class: "group" }, `${rest.length} more`), element("ul", { class: "rows" }, ...rest.map((each) => row(each, page, onChoose, now))));
+  if (rest.length) parts.push(element("h3", { class: "group" }, `${rest.length} more`), ...rows(rest.map((each) => row(each, page, onChoose, now)), "rest", "others"));
   parts.push(...shifts.slice(0, CARDS_MAX).map((each) => loose(each, page, now)));
   if (shifts.length > CARDS_MAX) parts.push(element("p", { class: "note" }, `and ${shifts.length - CARDS_MAX} more shifts`));
   const over = past.filter((each) => each.id !== chosen);
   if (over.length) {
     const lines = over.map((each) => row(each, page, onChoose, now));
-    parts.push(element("h3", { class: "group" }, "Over"), element("ul", { class: "rows" }, ...lines.slice(0, PAST_MAX)));
-    if (lines.length > PAST_MAX) parts.push(element("details", { class: "older" }, element("summary", {}, `${lines.length - PAST_MAX} earlier`), element("ul", { class: "rows" }, ...lines.slice(PAST_MAX))));
+    parts.push(element("h3", { class: "group" }, "Over"), ...rows(lines, "over", "earlier"));
   }
-  const wasOlder = box.querySelector("details.older")?.open;
+  const unfolded = new Set([...box.querySelectorAll("details.older[open]")].map((each) => each.dataset.of));
   box.replaceChildren(...parts);
   for (const each of box.querySelectorAll("article details")) each.open = kept.has(`${each.closest("article").dataset.id}|${each.className}`);
-  const older = box.querySelector("details.older");
-  if (older && wasOlder) older.open = true;
+  for (const each of box.querySelectorAll("details.older")) each.open = unfolded.has(each.dataset.of);
   if (focus) box.querySelector(`article[data-id="${CSS.escape(focus)}"]`)?.focus({ preventScroll: true });
 }
 

@@ -17,7 +17,6 @@ from streams.flow.compile import (
     SHOWN_KIND,
     VINTAGE_KIND,
 )
-from streams.flow.market_shifts import ShiftsRecord, decode_shifts
 from streams.flow.merged import (
     DAY_KIND,
     HOUR,
@@ -28,6 +27,7 @@ from streams.flow.merged import (
     MergedRecord,
     decode_merged,
 )
+from streams.flow.shifts_record import ShiftsRecord, decode_shifts
 from streams.flow.state import DAY, LIVE, SlotKey
 from streams.index.methodology import Methodology
 from streams.index.panes import MINUTE_MS, day_name, rfc3339

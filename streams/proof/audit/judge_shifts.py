@@ -11,14 +11,9 @@ from collections.abc import Mapping
 import msgspec
 
 from streams.flow.answer_book import MarketAnswers
-from streams.flow.market_shifts import (
-    KEPT_MINUTES,
-    KeptShift,
-    ShiftsRecord,
-    relevels_of,
-    shifted_of,
-)
+from streams.flow.market_shifts import KEPT_MINUTES, relevels_of, shifted_of
 from streams.flow.shift_watch import FINAL
+from streams.flow.shifts_record import KeptShift, ShiftsRecord
 from streams.index.indices import METHOD
 from streams.index.instants import parse_instant
 from streams.index.learning import Relevel, Shifted

@@ -29,7 +29,7 @@ from streams.index.methodology import Market, Methodology
 from streams.index.panes import LocalDays
 from streams.proof.recompute.asking import Ask, PrefixState
 from streams.proof.recompute.corrected_orders import Move, claim_of
-from streams.proof.recompute.event_sums import EventSums, totals
+from streams.proof.recompute.event_sums import AMOUNTS, EventSums, totals
 from streams.proof.recompute.label_sums import (
     DAY_LABELS_MOST,
     PANE_LABELS_MOST,
@@ -430,7 +430,7 @@ class SourceBatch:
                 > SUM_MAX
                 for what, more in zip(("units", "sales"), totals(event), strict=True)
             )
-        held = [row.total(what) for row in (live, book) for what in ("amount", "refund_amount")]
+        held = [row.total(what) for row in (live, book) for what in AMOUNTS]
         return max(held) + event.amount_minor > SUM_MAX
 
     def _add_set_aside(self, offset: int, reason: str) -> None:

@@ -17,6 +17,15 @@ from streams.proof.recompute.label_sums import (
 from streams.proof.recompute.sums import LATE, LEDGERS
 
 _LABELS_MAX = 20_000
+_BACK = {
+    "payment.refunded": ("payment_refunds", "refund_amount"),
+    "payment.refund_failed": ("refund_failures", "unrefunded_amount"),
+    "payment.disputed": ("disputes", "disputed_amount"),
+    "payment.reversed": ("reversals", "reversed_amount"),
+}
+"""Sums of what happens to captured money later: its number and its amount."""
+AMOUNTS = ("amount", *(total for _, total in _BACK.values()))
+"""Sums of money of payments, each of which may be full."""
 
 
 class Labels:
@@ -108,8 +117,9 @@ class EventSums:
             row.add(WHOLE, "", "failed", 1)
             row.add(method, "", "failed", 1)
         else:
-            row.add(WHOLE, "", "payment_refunds", 1)
-            row.add(WHOLE, "", "refund_amount", event.amount_minor)
+            count, total = _BACK[event.type]
+            row.add(WHOLE, "", count, 1)
+            row.add(WHOLE, "", total, event.amount_minor)
 
     def payment_day(self, row: GrowingRow, event: PaymentEvent) -> None:
         """Add a payment to its order's day; one that names no order's day, to its own day."""
@@ -119,14 +129,15 @@ class EventSums:
         count, total = {
             "payment.captured": ("payments", "amount"),
             "payment.failed": ("failed", ""),
-            "payment.refunded": ("payment_refunds", "refund_amount"),
+            **_BACK,
         }[event.type]
-        own = "captured" if count == "payments" else count
         row.add(WHOLE, "", count, 1)
-        row.add(method, "", own, 1)
         if total:
             row.add(WHOLE, "", total, event.amount_minor)
-            row.add(method, "", total, event.amount_minor)
+        if event.type in ("payment.captured", "payment.failed", "payment.refunded"):
+            row.add(method, "", "captured" if count == "payments" else count, 1)
+            if total:
+                row.add(method, "", total, event.amount_minor)
 
 
 def totals(event: OrderEvent) -> tuple[int, int]:

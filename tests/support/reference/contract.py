@@ -13,7 +13,10 @@ SUM_MAX = 2**63 - 1
 EVENT_MAX = 10_000_000_000_000
 RECORD_BYTES_MAX, ID_BYTES_MAX, DEPTH_MAX = 256 * 1024, 128, 64
 ORDER_TYPES = ("order.placed", "order.cancelled", "order.refunded")
-PAYMENT_TYPES = ("payment.captured", "payment.failed", "payment.refunded")
+PAYMENT_TYPES = (
+    "payment.captured", "payment.failed", "payment.refunded", "payment.refund_failed",
+    "payment.disputed", "payment.reversed",
+)  # fmt: skip
 CORRECTIONS = ("order.cancelled", "order.refunded")
 RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 HUGE = 10**30

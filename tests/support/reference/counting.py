@@ -395,8 +395,10 @@ class SourceReference:
 def _overflows(event: dict, live: Counts, day: Counts) -> bool:
     if event["type"].startswith("payment"):
         amount = event["amount_minor"]
-        held = [live["amount",], live["refund_amount",]]
-        held += [day["amount",], day["refund_amount",]]
+        sums = (
+            "amount", "refund_amount", "unrefunded_amount", "disputed_amount", "reversed_amount",
+        )  # fmt: skip
+        held = [book[name,] for book in (live, day) for name in sums]
         return max(held) + amount > SUM_MAX
     units, sales = _units_and_sales(event)
     ledgers = ["", "late_"]
@@ -525,10 +527,14 @@ def _payment_counts(event: dict, room: Room, offset: int, *, live: bool) -> Coun
         "payment.captured": ("payments", "amount"),
         "payment.failed": ("failed", None),
         "payment.refunded": ("payment_refunds", "refund_amount"),
+        "payment.refund_failed": ("refund_failures", "unrefunded_amount"),
+        "payment.disputed": ("disputes", "disputed_amount"),
+        "payment.reversed": ("reversals", "reversed_amount"),
     }[event["type"]]
+    of_method = ("payments", "failed") if live else ("payments", "failed", "payment_refunds")
     for where in ((), ("payment_method", label)):
-        if live and where and count == "payment_refunds":
-            continue  # the live book keeps only the total of payment refunds
+        if where and count not in of_method:
+            continue  # only the total is kept
         found[count, *where] += 1
         if sum_of is not None:
             found[sum_of, *where] += amount

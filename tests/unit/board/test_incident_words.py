@@ -130,13 +130,17 @@ def test_a_market_that_stopped_when_its_jump_was_over_is_not_said_to_be_back():
     assert "The market's rise was over by 04:11 UTC+06" in now_of(rise, suspected=-1)
     both = incidents_of(incident_fields([rise, stop], {}), {}, BD).open
     assert [" A fall of it is seen since. " in each.now for each in both] == [False, True]
+    for observed, expected, back in ((48.0, 20.0, False), (24.0, 20.0, True), (5.0, 4.0, True)):
+        few = RatioInterval(observed, expected, observed / expected, 0.9, 4.0)
+        rise.market_now = NowSize(AS_OF_MS - minute, AS_OF_MS, few)
+        assert ("as a whole was back" in now_of(rise)) is back, "2.4 times is not back"
     rise.market_now = None
     assert "back" not in now_of(rise), "it is not known"
     rise.over_ms = toys.over_ms = AS_OF_MS
     stop.lead.start_ms = jump.over_ms - minute
     assert "The market's rise was over by" in say_over(rise, stop)
     stop.lead.start_ms = jump.over_ms + minute
-    assert "The market as a whole was back by" in say_over(rise, stop)
+    assert "The market's rise was over by" in say_over(rise, stop), "how it was then is not known"
 
 
 def test_an_incident_is_written_again_when_a_suspicion_contradicts_it():
@@ -164,16 +168,19 @@ def test_a_jump_is_sized_by_its_last_minutes_and_what_is_in_excess():
     assert words.missed == "In excess so far: 291 orders (240 to 345)."
     assert words.affected == "Shifted too: Sindh (region)."
     alone = published_incident(incident(jump, measures=measures))
-    assert say_incident(alone, BD).affected == "No other shift is confirmed."
+    assert say_incident(alone, BD).affected == "No other series is confirmed to shift with it."
     total = published_suspicion(suspicion(observed=1_936, expected=790.0))
     own = published_suspicion(suspicion("category", "books"))
     beside = say_incident(alone, BD, [total, own]).affected
-    assert beside == "No other shift is confirmed. Suspected: the whole market."
+    assert beside == "No other series is confirmed to shift with it. Suspected: the whole market."
     too = say_incident(published_incident(shown), BD, [total]).affected
     assert too == "Shifted too: Sindh (region). Suspected: the whole market."
     falls = published_suspicion(suspicion("region", "sindh"))
     beside = say_incident(alone, BD, [falls]).affected
-    assert beside == "No other shift is confirmed. Suspected: a fall of Sindh (region)."
+    assert (
+        beside
+        == "No other series is confirmed to shift with it. Suspected: a fall of Sindh (region)."
+    )
 
 
 def test_a_shift_that_has_just_begun_is_not_sized_by_what_was_before_it():
@@ -339,6 +346,9 @@ def test_the_level_is_the_worst_that_is_shown():
     stop = incident(stopped=True)
     said_so = {stop.id: GivenAnswers(None, None, (), stop.id)}
     assert level(stop, answers=said_so) is PageLevel.SUSPICION, "0 orders beside a green dot"
+    closed = Answer(stop.id, "expected", "bob", AS_OF_MS, until_ms=AS_OF_MS + 1, factor=0)
+    planned = {stop.id: GivenAnswers(None, closed, (), stop.id)}
+    assert level(stop, answers=planned) is PageLevel.SUSPICION, "expected or not"
     assert level(stop, answers=said_so, known=False) is PageLevel.SUSPICION
     assert level(stop, answers=said_so, fresh=False) is PageLevel.STALE
     back = REPLACE(stop, measures=REPLACE(MEASURES, now=RatioInterval(975.0, 980.0, 1.0, 0.9, 1.1)))
@@ -346,6 +356,46 @@ def test_the_level_is_the_worst_that_is_shown():
     assert (
         level(stop, incident(incident_shift("region", at_ms=0)), answers=said_so) is PageLevel.SHIFT
     )
+
+
+@pytest.mark.parametrize(
+    ("kind", "factor", "ratio", "shown"),
+    [
+        ("expected", 3.6, 3.6, PageLevel.FINE),
+        ("expected", 3.6, 1.9, PageLevel.FINE),
+        ("expected", 3.6, 9.0, PageLevel.SUSPICION),
+        ("expected", None, 9.0, PageLevel.FINE),
+        ("false_alarm", None, 3.6, PageLevel.SUSPICION),
+    ],
+)
+def test_an_event_that_is_expected_is_fine_while_it_is_no_larger_than_was_said(
+    kind, factor, ratio, shown
+):
+    """It had a triangle for as long as it ran, as if nobody had answered."""
+    now = RatioInterval(ratio * 100, 100.0, ratio, ratio - 0.3, ratio + 0.3)
+    jump = incident(
+        REPLACE(incident_shift("category", "books", direction=1), interval=JUMP),
+        measures=REPLACE(MEASURES, now=now),
+    )
+    until_ms = AS_OF_MS + 3_600_000 if kind == "expected" else 0
+    scope = ("category", "books")
+    said_so = Answer(
+        jump.id,
+        kind,
+        "bob",
+        AS_OF_MS,
+        until_ms=until_ms,
+        scope=scope,
+        factor=factor and round(factor * 1_000_000),
+    )
+    own = GivenAnswers(None, said_so, (), jump.id)
+    found = incidents_of(incident_fields([jump], {jump.id: own}), {}, BD)
+    assert level_of(found, [], fresh=True, known=True) is shown
+    assert bool(headline_of(found)) is (shown is not PageLevel.FINE)
+    later = REPLACE(jump, id="PK-20231114T2209-up")
+    covered = {jump.id: own, later.id: GivenAnswers(None, None, (), jump.id)}
+    both = incidents_of(incident_fields([jump, later], covered), {}, BD)
+    assert level_of(both, [], fresh=True, known=True) is shown, "what the answer covers, too"
 
 
 def test_what_was_answered_is_said_with_its_author():

@@ -33,6 +33,7 @@ def test_numbers_stay_the_text_of_the_contract():
     assert shown.totals["sales"]["1m"].value == str(2**70)
     assert shown.totals["orders"]["1m"].value == "0.0000001"
     assert (shown.currency, shown.exponent, shown.time_zone) == ("PKR", 2, "Asia/Karachi")
+    assert shown.zone == "PKT", "not GMT+5, as a browser would say beside cards with PKT"
 
 
 def test_a_market_that_the_methodology_does_not_name_is_shown_in_minor_units():

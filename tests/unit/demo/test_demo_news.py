@@ -12,6 +12,7 @@ from streams.demo.demo_story import KNOWN_MAX, Story
 from streams.index.instants import parse_instant
 from streams.index.panes import rfc3339
 from streams.publish.incident_records import read_incidents
+from streams.publish.incident_words import MarketNaming
 from streams.shops.simulate_profile import load_profile
 
 START_MS = parse_instant("2026-11-24T14:00:00Z")
@@ -19,6 +20,7 @@ PLAN = make_plan(load_profile(), ("PK", "BD"), START_MS, STORY_MS)
 JUMPED = PLAN.shift.category
 OUTAGE, JUMP = "BD-20261124T1411-down", "PK-20261124T1406-up"
 BEGAN = "2026-11-24T14:05:00.000Z"
+NAMINGS = {"PK": MarketNaming("Pakistan"), "BD": MarketNaming("Bangladesh", None, "Asia/Dhaka")}
 FALSE_ALARM = {"kind": "false_alarm", "by": "alice", "at": rfc3339(START_MS + 700_000)}
 
 
@@ -38,7 +40,7 @@ def jumped(**changes):
 
 @pytest.fixture
 def story():
-    return Story(PLAN)
+    return Story(PLAN, NAMINGS)
 
 
 def news(story, at_ms, *incidents):
@@ -51,11 +53,13 @@ def news(story, at_ms, *incidents):
 def test_a_jump_is_reported_once_with_size_start_evidence_and_when_it_was_planted(story):
     at_ms = PLAN.shift.start_ms + 65_000
     (line,) = news(story, at_ms, jumped())
-    assert line.startswith(f"FOUND  {rfc3339(at_ms)[11:19]} UTC: Womens fashion (category, PK): ")
+    assert line.startswith(
+        f"FOUND  {rfc3339(at_ms)[11:19]} UTC: Womens fashion (category, Pakistan): "
+    )
     for part in (
         "orders are at 6.0 times usual. ",
         "Since 14:05 UTC: 600 orders, 100 usual, 6.0 times (5.4 to 6.6).",
-        "No other shift is confirmed.",
+        "No other series is confirmed to shift with it.",
         "Evidence 1.4 times what pages when it was found",
         f"(planted at {rfc3339(PLAN.shift.start_ms)[11:19]} UTC, found after 65 s)",
     ):
@@ -65,12 +69,12 @@ def test_a_jump_is_reported_once_with_size_start_evidence_and_when_it_was_plante
 
 def test_series_that_move_along_are_only_counted(story):
     (line,) = news(story, PLAN.outage.start_ms + 60_000, stopped(series=16))
-    assert "BD: orders have all but stopped" in line
+    assert "Bangladesh: orders have all but stopped" in line
     assert "0.4 % (0 to 0.4)" in line, "what is not 0 is not said to be 0"
     assert " 15 other series have shifted with it." in line
     assert "Evidence more than 1,000 times what pages" in line
     (over,) = news(story, START_MS + 900_000, stopped(series=16, over=rfc3339(START_MS + 800_000)))
-    assert over.startswith("OVER   14:15:00 UTC: BD: orders had all but stopped. Over by ")
+    assert over.startswith("OVER   14:15:00 UTC: Bangladesh: orders had all but stopped. Over by ")
     assert news(story, START_MS + 901_000, stopped(over=rfc3339(START_MS + 800_000))) == []
 
 
@@ -85,7 +89,7 @@ def test_what_is_answered_is_said_to_be_answered_and_is_found_once(story, verdic
     quiet = {"verdict": verdict, "silenced_by": OUTAGE}
     (line,) = news(story, at_ms + 60_000, stopped(**quiet))
     at = rfc3339(at_ms + 60_000)[11:19]
-    assert line == f"ANSWER {at} UTC: BD: answered ({said}, by alice): it no longer pages"
+    assert line == f"ANSWER {at} UTC: Bangladesh: answered ({said}, by alice): it no longer pages"
     assert news(story, at_ms + 61_000, stopped(**quiet)) == []
     again = stopped("BD-20261124T1420-down", silenced_by=OUTAGE)
     assert news(story, at_ms + 62_000, stopped(**quiet), again) == [], "found before"

@@ -13,7 +13,8 @@ from streams.flow.history_book import HistoryBook
 from streams.flow.market import MarketCompile
 from streams.flow.market_answers import AnsweredShifts, GivenAnswers
 from streams.flow.market_expectation import Observed
-from streams.flow.market_shifts import KeptShift, MarketShifts, relevels_of, shifted_of
+from streams.flow.market_shifts import MarketShifts, relevels_of, shifted_of
+from streams.flow.shifts_record import KeptShift
 from streams.flow.wire import partition_of
 from streams.index.answer_records import answer_record
 from streams.index.demand import SCALE

@@ -12,15 +12,9 @@ from streams.flow.history_book import MarketHistory, Seed
 from streams.flow.ledger import Ledger
 from streams.flow.market_days import MarketDays
 from streams.flow.market_expectation import MarketExpectation, Observed
-from streams.flow.market_shifts import (
-    KeptShift,
-    MarketShifts,
-    Reach,
-    ShiftsRecord,
-    decode_shifts,
-    encode_shifts,
-)
+from streams.flow.market_shifts import MarketShifts, Reach
 from streams.flow.shift_watch import FINAL
+from streams.flow.shifts_record import KeptShift, ShiftsRecord, decode_shifts, encode_shifts
 from streams.flow.vintages import HeldVintage
 from streams.index.demand import SCALE
 from streams.index.expectation import Vintage

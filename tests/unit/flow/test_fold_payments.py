@@ -8,6 +8,7 @@ from streams.flow.chunk import Chunk, SourcePartition
 from streams.flow.fold import SourceFold
 from streams.flow.source_state import SourceState
 from streams.index import partials as col
+from streams.index.event_types import PAYMENT_TYPES
 from streams.index.panes import DAY_MS, rfc3339
 from tests.support.events import tuned
 from tests.support.flow_harness import METHODOLOGY, payment
@@ -83,7 +84,7 @@ def test_a_payment_before_its_order_by_another_clock_counts_on_the_order_day():
     assert day.row.numbers[col.DAY_PAYMENTS] == 1
 
 
-@pytest.mark.parametrize("kind", ["payment.captured", "payment.failed", "payment.refunded"])
+@pytest.mark.parametrize("kind", PAYMENT_TYPES)
 @pytest.mark.parametrize("placed", [T0, "the day before yesterday", False])
 def test_a_payment_whose_order_day_cannot_be_read_counts_on_its_own_day_and_is_said(kind, placed):
     # It once was a dead letter: every payment of a shop that sends epoch milliseconds.
@@ -104,11 +105,17 @@ def test_each_kind_of_payment_counts_in_both_books(placed):
         payment("a", T0, amount=1, **more),
         payment("b", T0, kind="payment.failed", amount=2, **more),
         payment("c", T0, kind="payment.refunded", amount=4, **more),
+        payment("d", T0, kind="payment.refund_failed", amount=8, **more),
+        payment("e", T0, kind="payment.disputed", amount=16, **more),
+        payment("f", T0, kind="payment.reversed", amount=32, **more),
     )
     row = fold.source.markets["PK"].panes[T0].row.numbers
     assert (row[col.PAYMENTS], row[col.AMOUNT], row[col.FAILED]) == (1, 1, 1)
     assert (row[col.PAYMENT_REFUNDS], row[col.REFUND_AMOUNT]) == (1, 4)
+    assert row[col.REFUND_FAILURES : col.LIVE_TOTALS] == [1, 8, 1, 16, 1, 32]
     (day,) = fold.source.markets["PK"].days.values()
+    claims = day.row.numbers[col.DAY_REFUND_FAILURES : col.DAY_REVERSED_AMOUNT + 1]
+    assert claims == [1, 8, 1, 16, 1, 32]
     booked = [
         day.row.numbers[column] for column in (col.DAY_PAYMENTS, col.DAY_AMOUNT, col.DAY_FAILED)
     ]

@@ -11,10 +11,10 @@ from streams.flow.day_buyers import DayBuyers, decode_day_buyers, encode_day_buy
 from streams.flow.daybook import ShownRecord, decode_shown, encode_shown
 from streams.flow.fence_record import FenceRecord, decode_fence_record, encode_fence_record
 from streams.flow.held_labels import LabelsPart, decode_labels_part, encode_labels_part
-from streams.flow.market_shifts import ShiftsRecord, decode_shifts, encode_shifts
 from streams.flow.merged import MergedRecord, decode_merged, encode_merged
 from streams.flow.own_records import OwnRecordError
 from streams.flow.shift_watch import WatchRecord
+from streams.flow.shifts_record import ShiftsRecord, decode_shifts, encode_shifts
 from streams.flow.vintages import VintageRecord, decode_vintage, encode_vintage
 from streams.flow.wire import (
     MarkRecord,

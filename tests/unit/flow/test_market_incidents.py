@@ -161,7 +161,7 @@ def test_what_is_said_follows_what_goes_on_and_what_is_over_is_history():
     (over,) = day.play(1, {}, {}, [(TOYS, 10)])
     words = say_incident(published_incident(over), MarketNaming("Bangladesh"))
     assert words.headline == "Bangladesh: orders had all but stopped"
-    assert words.now.endswith("at most. The market as a whole was back by 19 Feb 22:03 UTC.")
+    assert words.now.endswith("at most. The market's fall was over by 19 Feb 22:03 UTC.")
 
 
 def test_a_market_is_back_only_if_nothing_contradicts():

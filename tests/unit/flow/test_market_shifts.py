@@ -11,8 +11,9 @@ from streams.board.shown_shifts import active
 from streams.flow import market_shifts
 from streams.flow.chunk import SourcePartition
 from streams.flow.market_incidents import incident_of
-from streams.flow.market_shifts import RELEVEL_MINUTES, KeptShift, Reach, decode_shifts
+from streams.flow.market_shifts import RELEVEL_MINUTES, Reach
 from streams.flow.shift_watch import FINAL, LIVE, FoundShift
+from streams.flow.shifts_record import KeptShift, decode_shifts
 from streams.flow.wire import partition_of
 from streams.index.demand import SCALE
 from streams.index.learning import WHOLE

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from streams.flow.market_shifts import decode_shifts
 from streams.flow.shift_watch import FINAL
+from streams.flow.shifts_record import decode_shifts
 from streams.flow.wire import partition_of
 from streams.index.history_records import ClockReset, reset_record
 from streams.index.panes import HOUR_MS, MINUTE_MS, of_minute

@@ -10,9 +10,10 @@ import pytest
 from streams.flow import market_shifts
 from streams.flow.chunk import SourcePartition
 from streams.flow.ledger import Ledger
-from streams.flow.market_shifts import MarketShifts, Reach, decode_shifts
+from streams.flow.market_shifts import MarketShifts, Reach
 from streams.flow.market_suspicions import MarketSuspicions
 from streams.flow.shift_watch import FINAL, LIVE
+from streams.flow.shifts_record import decode_shifts
 from streams.flow.state import LIVE as LIVE_BOOK
 from streams.flow.state import SlotKey
 from streams.index import partials as col

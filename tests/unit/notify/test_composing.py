@@ -115,8 +115,12 @@ def test_what_is_over_says_so_and_for_how_long():
 
 @pytest.mark.parametrize(
     "now",
-    [MarketNow(NOW_MS, {}, STOPPED.counts), MarketNow(NOW_MS, STOPPED.shifts)],
-    ids=["count", "shift"],
+    [
+        MarketNow(NOW_MS, {}, STOPPED.counts),
+        MarketNow(NOW_MS, STOPPED.shifts),
+        MarketNow(NOW_MS, {}, {(WHOLE, "1m"): CountNow("orders", 24, 15.0)}),
+    ],
+    ids=["count", "shift", "a count that chance may explain"],
 )
 def test_what_the_last_minute_or_a_shift_contradicts_is_not_called_back(now):
     assert "back within" not in said(alert(firing=False), now=now, began_ms=BEGAN_MS).now

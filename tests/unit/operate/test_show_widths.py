@@ -19,12 +19,14 @@ from streams.index.values import Snapshot
 from streams.operate.market_views import MarketView, ViewState
 from streams.operate.show import render
 from streams.publish.incident_records import published_incident
+from streams.publish.incident_words import MarketNaming
 from streams.publish.member_records import read_member_names
 from streams.publish.other_records import published_others
 from streams.publish.sent_records import read_sent, sent_text
 from streams.publish.suspicion_records import published_suspicion
 from streams.shops.simulate_options import PlantedShift
 
+NAMINGS = {"PK": MarketNaming("Pakistan", "PKR", "Asia/Karachi")}
 WIDE = ("চালডাল_বিস্কুট", "美容护肤与个人护理用品", "မုန့်ဟင်းခါး", "home_and_living_of_all_kinds", "[red]")
 
 
@@ -48,7 +50,7 @@ def together(text):
 
 @pytest.mark.parametrize("width", [40, 60, 80, 100, 200])
 def test_no_number_and_no_name_is_cut(width):
-    text = drawn(render([view()], {"PK": "PKR"}), width)
+    text = drawn(render([view()], NAMINGS), width)
     assert "…" not in text
     assert {cell_len(line) for line in text.splitlines()} == {width}, "wide letters take two cells"
     assert "[red]" in text, "a name in brackets is no markup"
@@ -72,7 +74,7 @@ def test_members_are_named_as_the_list_of_members_names_them():
     }
     names = read_member_names(msgspec.json.encode(listed))
     shown = view(("fashion", "boots", "other"))._replace(names=names)
-    text = drawn(render([shown], {"PK": "PKR"}), 200)
+    text = drawn(render([shown], NAMINGS), 200)
     for name in ("Men's Fashion [new] ", "boots (Men's Fashion [new])", " other ", " Cash "):
         assert name in text
     assert "cod" not in text
@@ -94,11 +96,11 @@ def test_members_are_named_as_the_list_of_members_names_them():
 def test_an_age_is_cut_as_the_length_of_an_incident_is(age_ms, words):
     """The same 2 h 31 min were "3 h" here and "2 h 31 min" in the line below."""
     shown = view()._replace(as_of_age_ms=age_ms)
-    assert words in drawn(render([shown], {"PK": "PKR"}), 200)
+    assert words in drawn(render([shown], NAMINGS), 200)
 
 
 @pytest.mark.parametrize("width", [40, 80, 200])
-def test_what_is_wrong_is_said_under_the_headline(width):
+def test_what_is_wrong_is_said_under_the_headline_in_the_words_of_the_page(width):
     stop, over = incident(stopped=True), incident(over_ms=AS_OF_MS)
     shown = view()._replace(
         incidents=[*map(published_incident, (stop, over))],
@@ -106,20 +108,21 @@ def test_what_is_wrong_is_said_under_the_headline(width):
         sent=read_sent({stop.id: sent_text({"slack": stop.found_ms + 60_000})}),
         restless=["market:all", "category:books"],
     )
-    text = together(drawn(render([shown], {"PK": "PKR"}), width))
+    text = together(drawn(render([shown], NAMINGS), width))
     for words in (
-        "PK: orders have all but stopped. Now: 0 orders in the last minute, 980 usual.",
-        "Since 22:03 UTC: 40 orders",
+        "as of 2023-11-15T03:13:00+05:00, 4.7 s ago",
+        "Pakistan: orders have all but stopped. Now: 0 orders in the last minute, 980 usual.",
+        "Since 03:03 PKT: 40 orders",
         "Missed so far: 9,760 orders (9,741 to 9,771); PKR 9,760",
         f"{stop.id}, evidence 2.5 times",
-        "Books (category, PK): 0 orders for 40 s",
-        "Over by 14 Nov 22:13 UTC",
-        "began 22:03 UTC, found 22:07 UTC, sent (slack) 22:08 UTC",
-        "Books (category, PK), PK: too restless to be watched within the budget: only a larger",
+        "Books (category, Pakistan): 0 orders for 40 s",
+        "Over by 15 Nov 03:13 PKT",
+        "began 03:03 PKT, found 03:07 PKT, sent (slack) 03:08 PKT",
+        "Books (category, Pakistan), Pakistan: too restless to be watched within the budget: only a",
     ):
         assert together(words) in text
-    unknown = drawn(render([shown._replace(sent={})], {"PK": "PKR"}), 200)
-    assert "found 22:07 UTC, sent: not known" in unknown
+    unknown = drawn(render([shown._replace(sent={})], NAMINGS), 200)
+    assert "found 03:07 PKT, sent: not known" in unknown
 
 
 HOSTILE = "\x1b[31mred\u202egnp[bold] <b>\n" + "\u05d2" * 60
@@ -132,7 +135,7 @@ def test_labels_that_no_member_has_are_named_and_their_text_does_nothing(width):
     fine = others_of_day(dimension="region", other=30, unnamed=30)
     today.dimensions.extend(fine.dimensions)
     shown = view()._replace(others=[published_others("PK", today)])
-    text = drawn(render([shown], {"PK": "PKR"}), width)
+    text = drawn(render([shown], NAMINGS), width)
     assert "\x1b" not in text
     assert "\u202e" not in text
     assert together("other: category 10.6 % of 12,000 orders on 2024-10-04:") in together(text)
@@ -144,7 +147,7 @@ def test_labels_that_no_member_has_are_named_and_their_text_does_nothing(width):
 
 @pytest.mark.parametrize("width", [40, 60, 80])
 def test_what_has_no_room_is_named_and_so_is_the_width_that_has_it(width):
-    shown = render([view()], {"PK": "PKR"})
+    shown = render([view()], NAMINGS)
     text = together(drawn(shown, width))
     assert "leftouthere:" in text
     needed = int(text.split("shownat")[1].split("characters")[0])
@@ -165,7 +168,7 @@ def test_a_number_that_is_shown_is_whole_at_every_width():
 def test_the_screen_of_a_demo_fits_too():
     console = Console(file=io.StringIO(), width=60)
     plan = Plan(PlantedShift("PK", "books", 6.0, 0, 1), None, whole=True, story_ms=1)
-    screen = Screen(console, plan, {"PK": "PKR"})
+    screen = Screen(console, plan, NAMINGS)
     text = drawn(screen._overview([view(("books",))]), 60)
     assert "…" not in text
     assert "left out here" in text
@@ -174,7 +177,7 @@ def test_the_screen_of_a_demo_fits_too():
 
 def test_a_category_with_the_name_of_a_column_moves_no_number():
     plan = Plan(PlantedShift("PK", "sales", 6.0, 0, 1), None, whole=True, story_ms=1)
-    screen = Screen(Console(file=io.StringIO()), plan, {"PK": "PKR"})
+    screen = Screen(Console(file=io.StringIO()), plan, NAMINGS)
     shown = view(("sales",))
     text = drawn(screen._overview([shown]), 200)
     assert text.splitlines()[1].split()[-2:] == screen._cells(shown)[-2:]

@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from streams.cli.commands import app
 from tests.support.flow_harness import ROOT
+from tools import shopify_records
 from tools.woocommerce_orders import PERSON, as_bytes, line, order, story
 
 FILE = str(ROOT / "config/examples/sources/woocommerce.toml")
@@ -69,9 +70,30 @@ def test_nobody_is_named_whatever_field_holds_the_name(tmp_path, as_json):
     assert [name for name in names if name in done.stdout] == []
 
 
+@pytest.mark.parametrize("as_json", [(), ("--json",)])
+def test_the_example_of_shopify_is_shown_and_nobody_is_named(as_json):
+    done = run(FILE.replace("woocommerce", "shopify"), "--sample", "99", *as_json)
+    assert done.exit_code == 1, "two of its records are refused"
+    shown = done.stdout
+    assert [text for text in shopify_records.PERSON.values() if text in shown] == []
+    assert [
+        part for part in ("Greta", "Musterfrau", "555 0199", "4242", "4711") if part in shown
+    ] == []
+    if as_json:
+        found = json.loads(shown)
+        assert (found["read"], found["added_units"], found["waiting_orders"]) == (39, 2, 0)
+        assert found["ignored"] == {"condition": 5, "test": 3}
+        assert found["events"] == {
+            "order.placed": 7,
+            "order.refunded": 7,
+            "order.cancelled": 1,
+            "payment.captured": 7,
+        }
+
+
 def test_a_file_without_records_is_checked_alone(tmp_path):
     text = (ROOT / "config/examples/sources/woocommerce.toml").read_text()
-    alone = tmp_path / "shop.toml"
+    alone = tmp_path / "woocommerce.toml"
     alone.write_text(text.replace('files = ["woocommerce.ndjson"]', ""))
     done = run(str(alone))
     assert done.exit_code == 0
@@ -79,7 +101,7 @@ def test_a_file_without_records_is_checked_alone(tmp_path):
 
 
 def test_what_is_wrong_with_a_file_is_listed_by_its_keys(tmp_path):
-    wrong = tmp_path / "wrong.toml"
+    wrong = tmp_path / "woocommerce.toml"
     text = (ROOT / "config/examples/sources/woocommerce.toml").read_text()
     wrong.write_text(text.replace('currency = "currency"', 'currency = "a..b"'))
     done = run(str(wrong))
@@ -87,6 +109,18 @@ def test_what_is_wrong_with_a_file_is_listed_by_its_keys(tmp_path):
     assert "order.currency: expected a name at character 3 of 'a..b'" in done.stderr
     missing = run(str(tmp_path / "none.toml"))
     assert (missing.exit_code, "none.toml" in missing.stderr) == (1, True)
+
+
+def test_a_file_is_called_as_its_source_so_one_directory_has_a_name_once(tmp_path):
+    # Of Stripe there are two files, and whoever uses both counts each capture twice.
+    examples = ROOT / "config/examples/sources"
+    both = [examples / "stripe.toml", examples / "stripe-intents/stripe.toml"]
+    assert [run(str(each), "--sample", "1").exit_code for each in both] == [0, 0]
+    second = tmp_path / "stripe-2.toml"
+    second.write_text(both[1].read_text())
+    done = run(str(second))
+    assert done.exit_code == 1
+    assert "name: expected `stripe-2`, as the file is called" in done.stderr
 
 
 def test_a_line_that_is_no_record_is_refused_and_the_next_is_read(tmp_path):

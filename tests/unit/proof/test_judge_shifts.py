@@ -19,7 +19,7 @@ from support.explained import (
 from support.flow_harness import METHODOLOGY
 
 from streams.flow.answer_book import MarketAnswers
-from streams.flow.market_shifts import ShiftsRecord, decode_shifts
+from streams.flow.shifts_record import ShiftsRecord, decode_shifts
 from streams.flow.state import NEVER_MS
 from streams.flow.wire import partition_of
 from streams.index.answer_records import answer_record

@@ -53,7 +53,7 @@ def test_one_click_expects_what_was_measured_from_the_beginning_on():
 def test_an_end_is_taken_as_commands_print_it(until):
     found = answered(BOOKS, EXPECTED, until=until)
     assert rfc3339(found.until_ms) == "2023-11-15T03:00:00.000Z"
-    (line, _) = say_effect(found, BOOKS, "Asia/Karachi")
+    (line, _) = say_effect(found, BOOKS, KARACHI)
     printed = line.split(",")[0].removeprefix("until ")
     assert answered(BOOKS, EXPECTED, until=printed) == found
 
@@ -153,7 +153,7 @@ def test_an_event_cannot_have_ended_while_its_incident_goes_on():
 
 def test_whoever_answers_is_told_until_when_by_what_and_what_is_silenced():
     def effect(of, kind=EXPECTED, **asked):
-        return say_effect(answered(of, kind, **asked), of, "Asia/Karachi")
+        return say_effect(answered(of, kind, **asked), of, KARACHI)
 
     until = rfc3339(AS_OF_MS + 30 * HOUR_MS)
     assert effect(BOOKS, until=until, factor=2.5) == [
@@ -194,7 +194,7 @@ def test_whoever_takes_a_verdict_back_is_told_which_one_holds_now():
     def undone(given, kind):
         said = GivenAnswers(None, given.verdict, (), None, given.earlier_verdict)
         of = published_incident(incident(incident_shift("category", "books", direction=1)), said)
-        return say_effect(answered(of, kind, taken_back=True), of, "Asia/Karachi")
+        return say_effect(answered(of, kind, taken_back=True), of, KARACHI)
 
     planned_words = "xpected until 04:13 PKT, factor 2.5 of Books (category), says aisha: sale"
     assert undone(both, FALSE_ALARM) == [

@@ -14,7 +14,7 @@ from streams.index.instants import parse_instant
 from streams.index.slugs import slug
 from streams.settings import SettingsError, example
 from streams.shops.simulate_market import Curve
-from streams.shops.simulate_options import ShopOptions, parse_outage, parse_shift
+from streams.shops.simulate_options import Planted, ShopOptions, parse_outage, parse_shift
 from streams.shops.simulate_profile import load_profile
 from streams.shops.simulate_run import Span, open_shops
 from streams.shops.simulator import Shopfloor
@@ -328,13 +328,46 @@ def test_wrong_options_are_named(options, setting):
     assert [problem.setting for problem in caught.value.problems] == [setting]
 
 
-@pytest.mark.parametrize("text", ["PK", "PK:a:x:1", "PK:a:-1:1", "PK:a:2:1:nan", "PK:a:2:1:2:3"])
-def test_a_malformed_shift_is_named(text):
-    with pytest.raises(SettingsError, match="market:category:factor:after_s"):
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("PK", "PK:a:x:1", "PK:a:-1:1", "PK:a:2:1:nan", "PK:a:2:1:2:3"),
+        *(
+            "PK:a:2:1:0",
+            "PK:a:2:1:0.0004",
+            "PK:a:1:1",
+            "PK:a:1.0:1:60",
+            "PK:a:x0:1",
+            "PK:a:1e300:1",
+        ),
+    ],
+)
+def test_a_malformed_shift_and_one_that_plants_nothing_are_named(text):
+    with pytest.raises(SettingsError, match=r"market:category:factor:after_s.* and not 1"):
         parse_shift(text, NOON)
 
 
-@pytest.mark.parametrize("text", ["PK", "PK:1", "PK:1:0", "PK:-1:5", "PK:1:inf"])
+def test_a_factor_of_0_stops_a_category_or_its_market():
+    for category, left in (("books", True), ("all", False)):
+        shift = parse_shift(f"PK:{category}:0:0", NOON)
+        found = shop(rate_per_s=20, markets=("PK",), shifts=(shift,))
+        orders = decoded(found.events_between(NOON, NOON + 10 * MINUTE), "orders")
+        placed = [line.category for event in orders if event.lines for line in event.lines]
+        assert bool(placed) is left
+        assert "Books" not in placed
+
+
+def test_what_would_be_planted_after_the_end_is_refused_before_anything_is_sent():
+    planted = Planted(("PK:books:6:300:60",), ("BD:299:5", "BD:300:5"))
+    with pytest.raises(SettingsError, match=r"after_s below 300 \(--for\)") as caught:
+        planted.into(ShopOptions(), NOON, 300_000)
+    found = [(problem.setting, problem.found) for problem in caught.value.problems]
+    assert found == [("--shift", "'PK:books:6:300:60'"), ("--outage", "'BD:300:5'")]
+    options = planted.into(ShopOptions(), NOON, None)
+    assert (len(options.shifts), len(options.outages)) == (1, 2)
+
+
+@pytest.mark.parametrize("text", ["PK", "PK:1", "PK:1:0", "PK:1:0.0004", "PK:-1:5", "PK:1:inf"])
 def test_a_malformed_outage_is_named(text):
     with pytest.raises(SettingsError, match="market:after_s:duration_s"):
         parse_outage(text, NOON)

@@ -6,12 +6,13 @@ import json
 
 import pytest
 
-from streams.translate.order_state import WAITING_MAX, advance
+from streams.translate.order_state import STATED_MAX, WAITING_MAX, advance
 from streams.translate.refused_records import RefusedRecordError
 from streams.translate.stated_events import bounded_id, lines_for
 from streams.translate.whole_orders import (
     Capture,
     LooseCapture,
+    LoosePayment,
     LooseRefund,
     Refund,
     RefundedLine,
@@ -180,6 +181,64 @@ def test_a_refund_of_everything_names_every_article():
     assert {line["category"] for line in shop.events[-1]["lines"]} == {"books"}
 
 
+def test_refunds_of_a_line_take_what_its_units_cost_and_no_more_units_than_it_had():
+    shop = Shop()
+    parts = [refund(f"r{n}", RefundedLine("a", 2), RefundedLine("added", 1)) for n in range(3)]
+    shop.send(order())
+    assert shop.send(order(version=1, refunds=parts[:1])) == ["shop:7:refund:r0"]
+    assert shop.taken() == [(1, 334), (1, 333)]
+    assert shop.send(*[LooseRefund("7", each) for each in parts]) == ["shop:7:refund:r1"]
+    assert shop.taken() == [(1, 333)]
+
+
+@pytest.mark.parametrize(
+    ("parts", "adjustment", "taken"),
+    [
+        ([RefundedLine("b", 1)], 0, [(1, 333)]),
+        ([RefundedLine("b", 1)], 200, [(1, 333), (1, 200)]),
+        (
+            [RefundedLine("a", 3), RefundedLine("b", 1)],
+            -400,
+            [(1, 334), (1, 300), (1, 299), (1, 0)],
+        ),
+        ([RefundedLine("b", 1)], -400, [(1, 0)]),
+        ([], 50, [(1, 50)]),
+        ([], 5000, [(1, 1333)]),
+        ([RefundedLine("b", 1)], 5000, [(1, 333), (1, 1000)]),
+    ],
+)
+def test_an_adjustment_adds_to_the_lines_of_a_refund_or_lowers_the_last_within_what_goods_cost(
+    parts, adjustment, taken
+):
+    shop = Shop()
+    one = Refund("r1", PLACED_MS, parts, None, True, adjustment)
+    shop.send(order(), LooseRefund("7", one))
+    assert shop.taken() == taken
+
+
+def test_limited_refunds_of_lines_and_amounts_together_take_what_goods_cost():
+    shop = Shop()
+    goodwill = Refund("r1", PLACED_MS, [], None, True, 1300)
+    shop.send(order(refunds=[goodwill]))
+    everything = Refund("r2", PLACED_MS, [RefundedLine("a", 3), RefundedLine("b", 1)], None, True)
+    assert shop.send(LooseRefund("7", everything)) == ["shop:7:refund:r2"]
+    assert shop.taken() == [(1, 33), (2, 0), (1, 0)]
+    assert shop.send(LooseRefund("7", Refund("r3", PLACED_MS, [], None, True, 10))) == []
+
+
+def test_money_of_another_currency_is_never_stated_as_that_of_the_order():
+    shop = Shop()
+    yen = LooseCapture("7", Capture("c1", PLACED_MS, 500, currency="JPY"))
+    refunded = LooseRefund("7", Refund("r1", PLACED_MS, [], 5, False, 0, "JPY"))
+    assert shop.send(yen, refunded, order()) == ["shop:7:placed"]
+    assert shop.state.waits == 2, "where it is seen"
+    for each in (yen, refunded):
+        with pytest.raises(RefusedRecordError, match="the currency of its order"):
+            shop.send(each)
+    euros = LooseCapture("7", Capture("c2", PLACED_MS, 500, currency="EUR"))
+    assert shop.send(euros) == ["shop:7:capture:c2"]
+
+
 def test_two_captures_are_two_payments():
     shop = Shop()
     captures = [
@@ -252,3 +311,45 @@ def test_units_of_any_amount_cost_it_exactly(quantity, minor):
     found = lines_for("sku", "", quantity, minor)
     assert sum(line.quantity for line in found) == quantity
     assert sum(line.quantity * line.unit_price_minor for line in found) == minor
+
+
+def payment(step, each_id, minor, *, total=False, **fields):
+    return LoosePayment("p1", step, each_id, PLACED_MS, "DE", "EUR", minor, total, **fields)
+
+
+def test_what_happens_to_a_payment_is_stated_once_by_its_id_and_waits_for_nothing():
+    shop = Shop()
+    one = payment("refunded", "r1", 5, order_id="7", method="card", provider="bank")
+    assert shop.send(one, one, payment("disputed", "r1", 6)) == [
+        "shop:p1:refunded:r1",
+        "shop:p1:disputed:r1",
+    ]
+    first, second = shop.events
+    assert (first["type"], first["order_id"], first["method"]) == ("payment.refunded", "7", "card")
+    assert (first["amount_minor"], first["provider"], "placed_at" in first) == (5, "bank", False)
+    assert (second["order_id"], shop.state.waits) == ("p1", 0)
+
+
+def test_of_a_total_is_stated_by_how_much_it_grew():
+    shop = Shop()
+    sent = [payment("captured", "c1", minor, total=True) for minor in (0, 300, 300, 1000, 300)]
+    assert shop.send(*sent) == ["shop:p1:captured:c1=0-300", "shop:p1:captured:c1=300-1000"]
+    assert [each["amount_minor"] for each in shop.events] == [300, 700]
+    assert shop.send(payment("captured", "c2", 5, total=True)) == ["shop:p1:captured:c2=0-5"]
+    before = shop.state
+    advance("shop", before, payment("captured", "c1", 2_000, total=True))
+    assert sorted(before.totals.values()) == [5, 1000], "what was given stays as it is"
+
+
+def test_one_record_may_say_two_things_of_a_payment():
+    found = advance("shop", None, payment("refunded", "r1", 5), digest=9)
+    found = advance("shop", found.state, payment("refund_failed", "r1", 5), digest=9)
+    assert len(found.events) == 1
+
+
+def test_what_is_kept_of_a_payment_is_bounded():
+    shop = Shop()
+    for number in range(STATED_MAX):
+        shop.send(payment("captured", f"c{number}", 1, total=number % 2 == 0))
+    with pytest.raises(RefusedRecordError, match="at most 500"):
+        shop.send(payment("captured", "one more", 1, total=True))

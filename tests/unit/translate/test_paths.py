@@ -60,7 +60,7 @@ def test_an_alias_is_another_name_at_any_depth():
     more = '[aliases]\nlines = ["lineItems", "items"]\ntotal = ["sum"]'
     compiled = source(more=more)
     for name in ("lines", "lineItems", "items"):
-        record = {"lines": None, name: [{"id": 1, "quantity": 1, "sum": "3"}]}
+        record = {"lines": None, name: [{"id": 1, "quantity": 1, "total": "", "sum": "3"}]}
         assert [each.amount_minor for each in read(compiled, **record).lines] == [300]
 
 

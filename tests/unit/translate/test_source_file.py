@@ -8,6 +8,17 @@ from streams.translate.compiled_source import compile_source
 from streams.translate.source_file import SourceFileError
 from tests.unit.translate.sources import FILE, source
 
+PAYMENT = """
+[[payment]]
+states = "{}"
+payment = "p"
+id = "id"
+occurred_at = "at"
+market = {{ constant = "DE" }}
+currency = "currency"
+{}
+"""
+
 
 @pytest.mark.parametrize(
     ("parts", "mistake"),
@@ -31,18 +42,47 @@ from tests.unit.translate.sources import FILE, source
         ({"order": 'region = "lines"'}, "order.lines.each: expected 'lines': another path reads"),
         ({"lines": ""}, "order.lines: expected either `amount` or `unit_price`"),
         ({"lines": 'amount = { difference = ["a"] }'}, "order.lines.amount.difference: expected two"),
+        ({"lines": 'amount = { times = ["a"] }'}, "order.lines.amount.times: expected two values"),
+        ({"order": 'region = { times = ["a", "b"] }'}, "order.region: expected no `times`"),
+        ({"lines": 'amount = "a"\nwhen = {}'}, "order.lines.when: expected a condition"),
+        ({"lines": 'amount = "a"\n[order.refunds]\neach = "r"\nid = "i"\namount = "a"\n'
+          'adjustment = "b"'},
+         "order.refunds.adjustment: expected `lines` beside it"),
         ({"more": "[money]\nunit = 'euro'"}, "money.unit: "),
         ({"more": "[money]\ndecimal = ''"}, "order.lines.amount: expected a `decimal`"),
         ({"more": "[time]\nzone = 'Mars'"}, "order.placed_at: expected format"),
         ({"more": '[record]\nignore_types = ["a"]'}, "record.type: expected a value"),
         ({"more": "[refund]\nid = 'a'\norder_id = 'b'\noccurred_at = 'c'\namount = 'd'"},
          "refund.when: expected a condition"),
+        ({"more": "[money.multiples]\nKWD = 0"}, "money.multiples"),
+        ({"more": PAYMENT.format("captured", "amount = 'a'")},
+         "payment[0].when: expected a condition, since the file has [order] too"),
+        ({"more": PAYMENT.format("lost", "amount = 'a'")}, "payment[0].states: "),
+        ({"more": PAYMENT.format("captured", "amuont = 'a'")},
+         "payment[0].amuont: no such key; did you mean `amount`?"),
+        ({"more": PAYMENT.format("captured", "")}, "payment[0]: expected either `amount` or `total`"),
+        ({"more": PAYMENT.format("failed", "amount = 'a'\ntotal = 'b'")},
+         "payment[0]: expected either `amount` or `total`"),
     ],
 )  # fmt: skip
 def test_a_mistake_names_its_key(parts, mistake):
     with pytest.raises(SourceFileError) as raised:
         source(**parts)
     assert any(each.startswith(mistake) for each in raised.value.mistakes), raised.value
+
+
+def test_of_several_payments_each_says_when_and_a_failed_one_needs_no_amount():
+    head = 'name = "shop"\nformat = "json"\n'
+    one = PAYMENT.format("failed", "")
+    assert compile_source(head + one).read(
+        b'{"p":1,"id":2,"at":"2026-11-24T10:00:00Z","currency":"EUR"}'
+    )
+    with pytest.raises(SourceFileError) as raised:
+        compile_source(head + one + one)
+    assert [each.partition(":")[0] for each in raised.value.mistakes] == [
+        "payment[0].when",
+        "payment[1].when",
+    ]
 
 
 def test_all_mistakes_are_named_at_once():

@@ -16,6 +16,7 @@ def amount_of(more, found, currency="EUR"):
 
 
 COMMA = '[money]\ndecimal = ","\ngroup = "."'
+TENS, MINOR_TENS = "[money]\nmultiples = { KWD = 10 }\n", 'unit = "minor"\n'
 MINOR = '[money]\nunit = "minor"\ndigits = { ISK = 2, UGX = 2 }'
 
 
@@ -50,6 +51,13 @@ MINOR = '[money]\nunit = "minor"\ndigits = { ISK = 2, UGX = 2 }'
         (MINOR, 550, "ISK", None),
         (MINOR, 19.5, "EUR", None),
         (MINOR, 1999, "JPY", 1999),
+        (TENS, "5.12", "KWD", 5120),
+        (TENS, "5.124", "KWD", None),
+        (TENS, "5.1240", "KWD", None),
+        (TENS, 5, "KWD", 5000),
+        (TENS, "5.12", "EUR", 512),
+        (TENS + MINOR_TENS, 5120, "KWD", 5120),
+        (TENS + MINOR_TENS, 5124, "KWD", None),
     ],
 )
 def test_money_is_exact_or_refused(more, found, currency, minor):
@@ -163,6 +171,34 @@ def test_a_composed_value_that_is_missing_is_named_by_its_first_path():
     lines = 'amount = { sum = ["net", "tax"] }'
     found = read(source(lines=lines), lines=[{"id": 1, "quantity": 1}])
     assert (found.path, found.found) == ("$.lines[0].net", "nothing")
+
+
+@pytest.mark.parametrize(
+    ("line", "minor", "path"),
+    [
+        ({"quantity": 3, "price": "3.33"}, 999, None),
+        ({"quantity": 3, "price": "3.33", "less": ["1.00", "0.99"]}, 800, None),
+        ({"quantity": "3.0", "price": 2}, 600, None),
+        ({"quantity": 3}, None, "$.lines[0].price"),
+        ({"price": "1"}, None, "$.lines[0].quantity"),
+        ({"quantity": 3, "price": "3.335"}, None, "$.lines[0].price"),
+    ],
+)
+def test_a_price_times_units_is_exact_and_missing_where_one_of_them_is(line, minor, path):
+    amount = 'amount = { difference = [{ times = ["price", "quantity"] }, { sum = ["less[]"] }] }'
+    found = read(source(lines=amount), lines=[{"id": 1, **line}])
+    if path is not None:
+        assert found.path == path
+    else:
+        assert found.lines[0].amount_minor == minor
+
+
+def test_elements_that_are_no_goods_are_no_lines_and_need_nothing_of_one():
+    kept = 'when = { path = "card", is_not = true }\namount = "total"'
+    lines = [{"id": 1, "quantity": 1, "total": "3"}, {"card": True, "total": "soon"}]
+    found = read(source(lines=kept), lines=lines)
+    assert [line.id for line in found.lines] == ["1"]
+    assert found.uncounted == 0
 
 
 def test_numeric_ids_are_the_text_of_their_digits():
