@@ -398,8 +398,9 @@ class OwnedMarket:
         for at_ms in chosen:
             point = {"as_of": rfc3339(at_ms), **self._history[at_ms]}
             points += [str(at_ms), _encode_json(point).decode()]
-        if whole and chosen:
-            return points, [str(chosen[0]), "+inf"]
+        if whole:
+            # Also without a point of its own: those of a time ahead of a reset are not true any more.
+            return points, [str(chosen[0]) if chosen else f"({self._as_of_ms}", "+inf"]
         return points, [text for at_ms in chosen for text in (str(at_ms), str(at_ms))]
 
     def _requirement(self, *optional: Mapping[str, str]) -> str:

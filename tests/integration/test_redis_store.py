@@ -696,6 +696,19 @@ async def test_a_revised_headline_corrects_its_point(store, client, keys):
     assert points == [13, 20]
 
 
+async def test_a_reset_removes_the_points_of_the_time_ahead_before_it_has_one_of_its_own(
+    store, client, keys
+):
+    """Its first publication may be of payments alone, and show nothing of orders."""
+    ahead_ms = AS_OF_MS + 3_600_000
+    for at_ms in (AS_OF_MS - 60_000, ahead_ms):
+        headline = value("orders", "market", "all", "1m", 12, as_of_ms=at_ms)
+        await store.publish(publication([headline], as_of_ms=at_ms), at_ms)
+    await store.publish(publication([], generation=1), NOW_MS)
+    scores = [score for _, score in await client.zrange(keys.history, 0, -1, withscores=True)]
+    assert scores == [AS_OF_MS - 60_000]
+
+
 async def test_a_snapshot_without_room_leaves_out_the_smallest_members(
     make_store, client, keys, metrics
 ):
