@@ -93,7 +93,7 @@ class ShownIncident(msgspec.Struct, frozen=True, omit_defaults=True):
     """What operators said of it, a line each."""
     silenced: str = ""
     """By whose answer it does not page, a line; empty where it pages."""
-    as_said: bool = False
+    as_answered: bool = False
     """True for an event that was said to be expected, while it is no larger than was said."""
     acknowledged: PublishedAnswer | None = None
     verdict: PublishedAnswer | None = None
@@ -130,7 +130,7 @@ def incidents_of(
                 naming,
                 known_sent.get(each.id),
                 suspected,
-                as_said=_is_as_said(each, verdicts.get(each.silenced_by or "")),
+                as_answered=_is_as_answered(each, verdicts.get(each.silenced_by or "")),
             )
             for each in sorted(going, key=weight_of, reverse=True)
         ],
@@ -182,11 +182,11 @@ def _answered(incidents: IncidentsOfMarket) -> list[ShownIncident]:
     return [
         each
         for each in incidents.open
-        if each.silenced and each.state != "returning" and not each.as_said
+        if each.silenced and each.state != "returning" and not each.as_answered
     ]
 
 
-def _is_as_said(incident: PublishedIncident, given: PublishedAnswer | None) -> bool:
+def _is_as_answered(incident: PublishedIncident, given: PublishedAnswer | None) -> bool:
     """Whether an incident is an event that was said to be expected, and no larger than that.
 
     ``given``: the answer that silences it. No outage is: 0 orders stand beside no green dot, whoever
@@ -226,7 +226,7 @@ def _shown(
     sent: PublishedSent | None,
     suspected: Sequence[PublishedSuspicion] = (),
     *,
-    as_said: bool = False,
+    as_answered: bool = False,
 ) -> ShownIncident:
     words = say_incident(incident, naming, suspected)
     return ShownIncident(
@@ -252,7 +252,7 @@ def _shown(
         shifts=_members(incident),
         answers=say_answers(incident, naming) + _undone(incident, naming, sent),
         silenced=say_silence(incident, naming),
-        as_said=as_said,
+        as_answered=as_answered,
         acknowledged=incident.acknowledged,
         verdict=incident.verdict,
     )

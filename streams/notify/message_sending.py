@@ -95,10 +95,10 @@ class MessageSending:
         """Bring a receiver's message up to date. What is not taken waits for the next time."""
         sent = incident.sent[name]
         if edit.notice is not None:
-            said = "|".join(f"{each.kind} {each.by} {each.at}" for each in edit.answers)
-            content = edit.notice.as_sent(message_id(incident, name, said))
+            content = "|".join(f"{each.kind} {each.by} {each.at}" for each in edit.answers)
+            notice = edit.notice.as_sent(message_id(incident, name, content))
             try:
-                sent.kept = await self._sender.send_once(self._receivers[name], content, sent.kept)
+                sent.kept = await self._sender.send_once(self._receivers[name], notice, sent.kept)
             except NotTakenError as error:
                 _log.warning(
                     "not_refreshed", receiver=name, incident=incident.name, detail=error.reason
