@@ -9,12 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from streams.flow.chunk import SourcePartition
 from streams.index.event_types import OrderEvent, PaymentEvent
 from streams.index.events import decode_orders, decode_payments
+from streams.index.panes import MINUTE_MS
 from streams.translate.compiled_source import IgnoredRecord, compile_source
 from streams.translate.order_state import advance
 from streams.translate.refused_records import RefusedRecord, RefusedRecordError
 from streams.translate.whole_orders import WholeOrder
+from tests.support.flow_harness import Flow
 from tools.shopify_records import PERSON, Money, Sold, as_bytes, order, refund, transaction
 from tools.shopify_schema import EDIT, ORDER, REFUND, TIP, TRANSACTION
 from tools.shopify_story import CAP, CARD, FIXTURE, MUGS, SHIRT, at, story, written
@@ -27,13 +30,14 @@ PAGE = (ROOT / "docs/sources/shopify.md").read_text()
 class Shop:
     """Feeds bodies of any orders, and keeps what was stated."""
 
-    def __init__(self):
+    def __init__(self, source=SOURCE):
+        self.source = source
         self.states = {}
         self.events = []
 
     def send(self, record):
         """Return what a body became: its events, or a word for why it became none."""
-        read = SOURCE.read(as_bytes(record))
+        read = self.source.read(as_bytes(record))
         if isinstance(read, IgnoredRecord):
             return "left out: a test" if read.reason == "test" else "left out"
         if isinstance(read, RefusedRecord):
@@ -137,6 +141,25 @@ def test_the_index_takes_each_event_whole():
         decode = decode_orders if event.topic == "orders" else decode_payments
         (decoded,) = decode([event.value])
         assert type(decoded) in (OrderEvent, PaymentEvent)
+
+
+def test_the_day_of_the_orders_counts_what_was_paid_for_goods_and_what_came_back():
+    file = (ROOT / "config/examples/sources/shopify.toml").read_text()
+    shop = Shop(compile_source(file.replace('EUR = "HOME"', 'PKR = "PK"')))
+    for _, record in story():
+        shop.send(json.loads(as_bytes(record).replace(b'"EUR"', b'"PKR"')))
+    flow, now_ms = Flow(), 0
+    orders = [event for event in shop.events if event.topic == "orders"]
+    for event in sorted(orders, key=lambda event: event.timestamp_ms):
+        now_ms = event.timestamp_ms + 1_000
+        flow.produce(SourcePartition("orders", 0), event.value, now_ms)
+    flow.now_ms = now_ms + MINUTE_MS
+    flow.run()
+    assert not flow.dead
+    indices = ("orders", "units", "sales", "units_net", "sales_net")
+    found = [flow.day_value("PK", name, "market", "all", "2026-11-24").value for name in indices]
+    # Of 188.52 all of 1001 came back, of 1002 15.50, of 1003 10.26, and of 1007 19.17.
+    assert found == [7, 20, 18852, 8, 9659]
 
 
 @pytest.mark.parametrize("seed", range(20))
