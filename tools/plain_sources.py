@@ -1,9 +1,9 @@
 """Records of the plain examples of source files: CloudEvents, Segment, Google Analytics 4.
 
 Names of fields are those that are documented: CloudEvents 1.0.2, "JSON event format"; Segment's spec of
-common fields and of ecommerce events (version 2); Google's "BigQuery Export schema" of Analytics 4, with whole
-numbers as text, as BigQuery exports them. All content is invented. ``uv run poe fixtures`` writes the
-records beside the source files.
+common fields and of ecommerce events (version 2); Google's "BigQuery Export schema" of Analytics 4, with
+whole numbers as text, as BigQuery exports them. All content is invented. ``uv run poe fixtures`` writes
+the records beside the source files.
 """
 
 from __future__ import annotations
