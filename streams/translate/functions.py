@@ -19,7 +19,7 @@ from streams.index.stamps import STAMPS_MS
 from streams.sources.imports import LocalTimes
 from streams.translate.record_shape import Decimals
 
-TimeFormat = Literal["rfc3339", "s", "ms", "naive"]
+TimeFormat = Literal["rfc3339", "s", "ms", "us", "naive"]
 MoneyUnit = Literal["major", "minor"]
 TEXT_CHARACTERS_MAX = 1_000
 SECOND_MS = 1_000
@@ -31,7 +31,7 @@ _CURRENCY = re.compile(r"[A-Z]{3}", re.ASCII)
 _WHOLE = re.compile(r"-?\d{1,20}(?:\.0*)?", re.ASCII)
 _NUMBER = re.compile(r"(-?)(\d{1,30})(?:\.(\d{0,30}))?", re.ASCII)
 _NAIVE = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?", re.ASCII)
-_SECONDS = re.compile(r"(\d{1,13})(?:\.(\d{1,9}))?", re.ASCII)
+_SECONDS = re.compile(r"(\d{1,16})(?:\.(\d{1,9}))?", re.ASCII)
 
 
 class UnfitError(ValueError):
@@ -233,6 +233,7 @@ def time_reader(form: TimeFormat, zone: str) -> Callable[[Any], int]:
         "naive": (naive, "a date and time without a zone, such as 2026-11-24T09:54:05"),
         "s": (lambda found: _epoch(found, SECOND_MS), "seconds since 1970"),
         "ms": (lambda found: _epoch(found, 1), "milliseconds since 1970"),
+        "us": (_epoch_of_microseconds, "microseconds since 1970"),
     }
     reader, expected = readers[form]
 
@@ -243,6 +244,11 @@ def time_reader(form: TimeFormat, zone: str) -> Callable[[Any], int]:
         return instant_ms
 
     return read
+
+
+def _epoch_of_microseconds(found: Any) -> int | None:
+    microseconds = _epoch(found, 1)
+    return None if microseconds is None else microseconds // SECOND_MS
 
 
 def _epoch(found: Any, unit_ms: int) -> int | None:

@@ -196,7 +196,7 @@ class Compiler:
             try:
                 read = time_reader(settings["format"], settings["zone"])
             except (ValueError, KeyError, TypeError, OSError):
-                expected = "format rfc3339, naive, s or ms, and a zone such as Europe/Berlin"
+                expected = "format rfc3339, naive, s, ms or us, and a zone such as Europe/Berlin"
                 return self.wrong(key, expected)
             return lambda found, _: read(found)
         if wanted is FieldKind.MONEY:

@@ -233,7 +233,7 @@ def _add_payment(
     source: str, state: OrderState, payment: LoosePayment, events: list[Outgoing]
 ) -> None:
     """State what happened to a payment: once by its id, or by how much its total has grown."""
-    hashed = _stated_hash(payment.step, payment.id)
+    hashed = _stated_hash(payment.kind, payment.id)
     version, amount = part_of_id(payment.id), payment.amount_minor
     if payment.is_total:
         known = state.totals.get(hashed, 0)

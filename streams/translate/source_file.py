@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from streams.translate.functions import MoneyUnit, TimeFormat
-from streams.translate.whole_orders import PaymentStep
+from streams.translate.whole_orders import PaymentKind
 
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*?)`(?: - at `\$\.?(.*?)`)?")
 _PLACED = re.compile(r"(.*?)(?: - at `\$\.?(.*?)`)?", re.DOTALL)
@@ -196,7 +196,7 @@ class PaymentTable(_Table, frozen=True):
     to it. Either ``amount``, or ``total``: of all that happened by now; the difference is stated.
     """
 
-    states: PaymentStep
+    states: PaymentKind
     payment: Value
     id: Value
     occurred_at: Value

@@ -157,8 +157,8 @@ class Statements:
         """Return the event of what happened to a payment. It has its order's id, else its own."""
         named = payment.order_id or payment.payment_id
         record = PaymentRecord(
-            event_id=bounded_id(f"{self._begin}:{payment.step}:{version}"),
-            type=f"payment.{payment.step}",  # type: ignore[arg-type]
+            event_id=bounded_id(f"{self._begin}:{payment.kind}:{version}"),
+            type=f"payment.{payment.kind}",  # type: ignore[arg-type]
             occurred_at=rfc3339(payment.occurred_ms),
             market=self._market,
             order_id=bounded_id(named),

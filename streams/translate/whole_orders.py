@@ -9,7 +9,7 @@ from typing import Literal
 
 import msgspec
 
-PaymentStep = Literal["captured", "failed", "refunded", "refund_failed", "disputed", "reversed"]
+PaymentKind = Literal["captured", "failed", "refunded", "refund_failed", "disputed", "reversed"]
 """What can happen to a payment: the types of payment events without ``payment.``."""
 
 
@@ -112,7 +112,7 @@ class LoosePayment(msgspec.Struct, gc=False):
     """
 
     payment_id: str
-    step: PaymentStep
+    kind: PaymentKind
     id: str
     occurred_ms: int
     market: str
