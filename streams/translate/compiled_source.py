@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 
 from streams.translate.conditions import Holds, compile_condition
+from streams.translate.cut_records import Cut, compile_cut
 from streams.translate.functions_of_values import FUNCTIONS
 from streams.translate.mapping import Compiler, Evaluate, FieldKind, Place, Scope
 from streams.translate.record_shape import RecordShape, ShapeNode
@@ -30,8 +31,11 @@ from streams.translate.whole_orders import Reported
 
 RECORD_BYTES_MAX = 1024 * 1024
 """Longest record of a source. Brokers take no longer one unless they are told to."""
+CUT_BYTES_MAX = 1_000_000
+"""Longest record that is written to a source's topic: beside it, its key and head have room."""
 _SectionTable = TypeVar("_SectionTable", OrderTable, RefundTable, CaptureTable)
 _BOM = b"\xef\xbb\xbf"
+_encode = msgspec.json.Encoder().encode
 _INVALID = re.compile(r"Expected `(.*?)`, got `(.*?)`(?: - at `(.*?)`)?")
 
 
@@ -62,6 +66,7 @@ class CompiledSource:
         if compiler.mistakes:
             raise SourceFileError(compiler.mistakes)
         self._decode = shape.decoder()
+        self._cut: Cut = compile_cut(shape.root)
 
     def _add(
         self,
@@ -97,6 +102,20 @@ class CompiledSource:
             path = refused.path if refused.path.startswith("$") else f"$.{refused.path}"
             return RefusedRecord(self.name, path, refused.expected, refused.found)
         return RefusedRecord(self.name, "$", "a record that a `when` of the file takes", "another")
+
+    def cut(self, record: bytes) -> bytes | RefusedRecord:
+        """Return as much of a record as is mapped, or why it cannot be decoded.
+
+        To ``read`` both are the same.
+        """
+        try:
+            cut = _encode(self._cut(self._decode(record.removeprefix(_BOM))))
+        except msgspec.DecodeError as error:
+            return self._undecoded(error)
+        if len(cut) > CUT_BYTES_MAX:
+            expected = f"at most {CUT_BYTES_MAX} bytes that are mapped"
+            return RefusedRecord(self.name, "$", expected, f"{len(cut)} bytes")
+        return cut
 
     def _undecoded(self, error: msgspec.DecodeError) -> RefusedRecord:
         invalid = _INVALID.fullmatch(str(error))
