@@ -42,7 +42,7 @@ def scheme_of(webhook: WebhookTable) -> SignatureScheme:
     if webhook.signature == "bearer":
         return SignatureScheme("Authorization", _shows_token)
     assert webhook.header is not None, "a source file without it is refused"
-    return SignatureScheme(webhook.header, _in_hexadecimal(webhook.prefix.encode()))
+    return SignatureScheme(webhook.header, _in_hexadecimal(webhook.before.encode()))
 
 
 def _in_base64(secrets: Sequence[bytes], shown: bytes, body: bytes, _now_ms: int) -> bool:
@@ -51,11 +51,11 @@ def _in_base64(secrets: Sequence[bytes], shown: bytes, body: bytes, _now_ms: int
     return _any_equal(expected, (shown,))
 
 
-def _in_hexadecimal(prefix: bytes) -> Signs:
-    """Return the scheme of the HMAC-SHA256 of the body in hexadecimal digits, behind a prefix."""
+def _in_hexadecimal(before: bytes) -> Signs:
+    """Return the scheme of the HMAC-SHA256 of the body in hexadecimal digits, behind a text."""
 
     def signs(secrets: Sequence[bytes], shown: bytes, body: bytes, _now_ms: int) -> bool:
-        expected = (prefix.lower() + _hmac(each, body).hexdigest().encode() for each in secrets)
+        expected = (before.lower() + _hmac(each, body).hexdigest().encode() for each in secrets)
         return _any_equal(expected, (shown.lower(),))
 
     return signs

@@ -13,6 +13,8 @@ import msgspec
 
 from streams.translate.record_shape import Decimals, ShapeNode, as_compared
 
+_PLAIN = frozenset({str, int, bool, type(None)})
+"""Types of most values, of which nothing is to be cut."""
 Cut = Callable[[Any], Any]
 """From a value to as much of it as is read. It may change the value."""
 
@@ -38,7 +40,7 @@ def _compile_fields(node: ShapeNode) -> Cut:
     def cut(record: Any) -> Any:
         for attribute, cut_field in fields:
             found = getattr(record, attribute)
-            if found is not None:
+            if type(found) not in _PLAIN:
                 setattr(record, attribute, cut_field(found))
         return record
 

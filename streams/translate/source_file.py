@@ -126,12 +126,12 @@ class CapturesTable(_Table, frozen=True):
 class WebhookTable(_Table, frozen=True):
     """How the source's deliveries to the door are signed, and when their absence is news.
 
-    ``header`` and ``prefix``, where a hexadecimal signature stands, are those of ``hmac``.
+    ``header`` is that of ``hmac``; ``before`` is what stands in it before the digits.
     """
 
     signature: Literal["shopify", "woocommerce", "stripe", "hmac", "bearer"]
     header: Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9-]{1,64}$")] | None = None
-    prefix: str = ""
+    before: str = ""
     deliveries_per_s: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 1_000
     silent_after_s: Annotated[int, msgspec.Meta(ge=300, le=604_800)] = 43_200
 
@@ -247,8 +247,8 @@ def _senseless_webhook(webhook: WebhookTable, where: PlacesTable) -> Iterator[st
         yield "where.topics: expected a topic, into which the door writes deliveries"
     if webhook.signature == "hmac" and webhook.header is None:
         yield "webhook.header: expected the header that the signature stands in"
-    if webhook.signature != "hmac" and (webhook.header or webhook.prefix):
-        yield "webhook: expected `header` and `prefix` with the signature `hmac` alone"
+    if webhook.signature != "hmac" and (webhook.header or webhook.before):
+        yield "webhook: expected `header` and `before` with the signature `hmac` alone"
 
 
 def _of_nothing(key: str, table: RefundsTable | RefundTable | None) -> list[str]:

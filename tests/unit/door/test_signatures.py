@@ -63,7 +63,7 @@ TOKEN = b"ecd_a-token-of-a-vendor"
 SHOPIFY, WOOCOMMERCE, STRIPE, BEARER = (
     WebhookTable(signature=each) for each in ("shopify", "woocommerce", "stripe", "bearer")
 )
-GITHUB = WebhookTable(signature="hmac", header="X-Hub-Signature-256", prefix="sha256=")
+GITHUB = WebhookTable(signature="hmac", header="X-Hub-Signature-256", before="sha256=")
 PLAIN = WebhookTable(signature="hmac", header="X-Signature")
 PUBLISHED = {
     "shopify": (SHOPIFY, "X-Shopify-Hmac-Sha256", b"test-webhook-secret", BASE64, BODY),
