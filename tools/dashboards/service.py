@@ -386,8 +386,7 @@ def _door(board: dashboard.Dashboard) -> None:
             "sum by (source, outcome) (increase(ecindex_door_deliveries_total[5m]))",
             "{{source}} {{outcome}}",
             "short",
-            "Deliveries within 5 minutes, by source and what became of them. Those that are not signed by a "
-            "secret of their source are unsigned.",
+            "Deliveries within 5 minutes, by source and what became of them.",
             (),
         ),
         (
