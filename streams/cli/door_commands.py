@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -47,19 +48,23 @@ def door_command(
         if as_json:
             echo_json(addresses._asdict())
         else:
-            typer.echo(f"events    {addresses.events}\nmetrics   {addresses.metrics}")
+            typer.echo(f"events    {addresses.events}")
+            for each in addresses.sources:
+                typer.echo(f"source    {each}")
+            typer.echo(f"metrics   {addresses.metrics}")
 
     with reported():
         from streams.operate.door_command import run_door
 
-        settings = settings_of(
+        load = partial(
+            settings_of,
             config,
             logs=True,
             kafka__bootstrap_servers=bootstrap,
             door__port=port,
             metrics__port=metrics_port,
         )
-        run(run_door(settings, on_listening, without_tokens=without_tokens))
+        run(run_door(load(), on_listening, load, without_tokens=without_tokens))
 
 
 @door_app.command("token")

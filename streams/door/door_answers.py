@@ -44,6 +44,19 @@ class Accepted(msgspec.Struct, frozen=True):
     ] = []
 
 
+class Delivered(msgspec.Struct, frozen=True):
+    """What became of a delivery of a source. Whatever is in it, it is not to be sent again."""
+
+    outcome: Annotated[
+        Literal["taken", "dead_letter", "ping"],
+        msgspec.Meta(
+            description="taken: what is mapped of it is kept. dead_letter: it cannot be decoded; why is "
+            "kept. ping: WooCommerce's, of a new webhook."
+        ),
+    ]
+    kept: Annotated[Kept | None, msgspec.Meta(description="Where, as of events; null of a ping.")]
+
+
 class RequestProblem(msgspec.Struct, frozen=True):
     """Nothing of the request was kept (RFC 9457)."""
 

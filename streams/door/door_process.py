@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping
+import signal
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import structlog
@@ -15,26 +16,34 @@ from prometheus_client.exposition import choose_encoder
 from streams import clock
 from streams.console.errors import OperationError
 from streams.door.door_metrics import DoorMetrics
-from streams.door.door_server import EVENTS, HEALTH, DoorParts, DoorServer
+from streams.door.door_server import EVENTS, HEALTH, SOURCES, DoorParts, DoorServer
 from streams.door.event_checks import EventChecks
 from streams.door.kafka_link import KafkaLink
 from streams.door.keeping import EventKeeper
 from streams.door.openapi import document
+from streams.door.request_limits import RequestLimits
+from streams.door.source_door import DeadLetterPlace, SourceDoor
+from streams.door.source_secrets import load_secrets
 from streams.door.spool import Spool
 from streams.index.methodology import Market
 from streams.publish.http_server import application, is_loopback, listen
 from streams.settings import (
+    DeclaredSource,
     DoorSettings,
     DoorToken,
     Problem,
     Settings,
     SettingsError,
     load_methodology,
+    load_sources,
 )
 
 SPOOL = "door/spool"
 OPEN_TO_ALL = "open"
 """Name of the token that everybody has where none is asked for."""
+SPOOL_AFTER_MAX_MS = 2_000
+"""Longest ``door.spool_after_ms`` where sources deliver. A vendor waits for 5 s, and then counts a
+failure; the last of a spool that is emptied may be waited for, and then Kafka."""
 CONNECT_S = 5.0
 """How long the first events wait for a Kafka that answers, before they go to disk."""
 
@@ -45,6 +54,7 @@ class Serving(NamedTuple):
     """Where the door listens."""
 
     events: str
+    sources: list[str]
     metrics: str
 
 
@@ -53,7 +63,9 @@ async def serving(settings: Settings, *, without_tokens: bool) -> AsyncIterator[
     """Listen while within. Raises OSError when an address cannot be bound, SettingsError."""
     methodology = load_methodology(settings)
     door = settings.door
-    open_to_all = _check(door, methodology.markets, without_tokens=without_tokens)
+    sources = [each for each in load_sources(settings) if each.file.webhook is not None]
+    open_to_all = _check(door, methodology.markets, sources, without_tokens=without_tokens)
+    secrets = load_secrets(door, sources)
     async with contextlib.AsyncExitStack() as stack:
         spool = Spool(settings.data_dir / SPOOL, door.spool_bytes_max)
         link = KafkaLink(settings)
@@ -66,15 +78,25 @@ async def serving(settings: Settings, *, without_tokens: bool) -> AsyncIterator[
                 await link.wait_connected()
         metrics = DoorMetrics(
             [OPEN_TO_ALL] if open_to_all else [token.name for token in door.tokens],
+            {each.name: each.file.webhook.silent_after_s for each in sources if each.file.webhook},
             spool_bytes=lambda: spool.waiting_bytes,
             spool_age_s=lambda: _age_s(spool.oldest_ms),
         )
+        topics, limits = settings.topics, RequestLimits(door)
+        dead_letters = DeadLetterPlace(topics.dead_letters, settings.sources.hash_key())
+        source_door = SourceDoor(sources, secrets, dead_letters, keeper, metrics, limits)
         server = DoorServer(
             door,
             DoorParts(
-                EventChecks(methodology.markets, methodology.ahead_ms), keeper, spool, metrics
+                EventChecks(methodology.markets, methodology.ahead_ms),
+                keeper,
+                spool,
+                metrics,
+                limits,
+                source_door,
+                {"orders": topics.orders, "payments": topics.payments},
             ),
-            openapi=document(door),
+            openapi=document(door, sources),
             open_to_all=open_to_all,
         )
         watch = await listen(
@@ -87,12 +109,21 @@ async def serving(settings: Settings, *, without_tokens: bool) -> AsyncIterator[
         stack.push_async_callback(watch.close)
         port = await server.start()
         stack.push_async_callback(server.stop)
+        address = f"{server.scheme}://{_host(door.host)}:{port}"
+
+        def take_over(again: Settings) -> None:
+            _check(again.door, methodology.markets, sources, without_tokens=without_tokens)
+            source_door.take_secrets(load_secrets(again.door, sources))
+            server.take_tokens(again.door.tokens)
+
         yield _Running(
             Serving(
-                f"{server.scheme}://{_host(door.host)}:{port}{EVENTS}",
+                address + EVENTS,
+                [address + SOURCES + each.name for each in sources],
                 f"http://{_host(settings.metrics.host)}:{watch.port}/metrics",
             ),
             tasks,
+            take_over,
         )
 
 
@@ -100,20 +131,35 @@ class _Running(NamedTuple):
     addresses: Serving
     tasks: list[asyncio.Task[None]]
     """What runs until it is cancelled; its end is a bug, and ends the process."""
+    take_over: Callable[[Settings], None]
+    """Lets in who settings say now: tokens, and secrets of sources. Raises SettingsError."""
 
 
 async def door(
     settings: Settings,
     stopped: asyncio.Event,
     on_listening: Callable[[Serving], None],
+    load_again: Callable[[], Settings],
     *,
     without_tokens: bool = False,
 ) -> None:
     """Take events until ``stopped`` is set; then answer what is under way, and end.
 
-    What waits on disk stays there for the next door.
+    What waits on disk stays there for the next door. On SIGHUP tokens and secrets are read again.
     """
     async with serving(settings, without_tokens=without_tokens) as running:
+
+        def take_over() -> None:
+            try:
+                running.take_over(load_again())
+            except SettingsError as error:
+                _log.error(
+                    "not_read_again", detail=str(error), action="mend it; nothing was changed"
+                )
+            else:
+                _log.info("read_again", detail="tokens, and secrets of sources")
+
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, take_over)
         _log.info("listening", **running.addresses._asdict())
         on_listening(running.addresses)
         waiting = asyncio.create_task(stopped.wait())
@@ -129,7 +175,11 @@ async def door(
 
 
 def _check(
-    door: DoorSettings, markets: Mapping[str, Market], *, without_tokens: bool
+    door: DoorSettings,
+    markets: Mapping[str, Market],
+    sources: Sequence[DeclaredSource],
+    *,
+    without_tokens: bool,
 ) -> DoorToken | None:
     """Refuse settings under which anybody could send, or read a token.
 
@@ -155,14 +205,19 @@ def _check(
         )
     if without_tokens and not loopback:
         problems.append(Problem("door.host", repr(door.host), "--without-tokens", "127.0.0.1"))
-    if not without_tokens and not door.tokens:
+    if sources and door.spool_after_ms > SPOOL_AFTER_MAX_MS:
+        expected = f"at most {SPOOL_AFTER_MAX_MS}, since sources deliver: vendors wait for 5 s"
+        problems.append(
+            Problem("door.spool_after_ms", str(door.spool_after_ms), "sources.files", expected)
+        )
+    if not without_tokens and not door.tokens and not sources:
         problems.append(
             Problem(
                 "door.tokens",
                 None,
                 "none is set",
-                "a token, which `ecindex door token NAME` makes; or, on this machine alone, "
-                "--without-tokens",
+                "a token, which `ecindex door token NAME` makes; or a source with [webhook]; or, on "
+                "this machine alone, --without-tokens",
             )
         )
     if problems:

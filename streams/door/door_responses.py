@@ -16,6 +16,14 @@ from streams.index.event_types import Rejected
 from streams.index.shown_text import one_line
 
 SHOWN_MAX = 200
+FULL_RETRY_AFTER_S = 30
+"""When a sender that got 503 may come again: a full spool takes longer than that to be emptied."""
+_UNAVAILABLE = HTTPStatus.SERVICE_UNAVAILABLE
+_OUTCOMES = {
+    HTTPStatus.UNAUTHORIZED: "unsigned",
+    HTTPStatus.TOO_MANY_REQUESTS: "limited",
+    _UNAVAILABLE: "unavailable",
+}
 
 _encode = msgspec.json.Encoder().encode
 
@@ -36,6 +44,20 @@ class RefusedError(Exception):
         )
         self.retry_after_s = retry_after_s
         super().__init__(detail)
+
+    @property
+    def outcome(self) -> str:
+        """How metrics call it."""
+        return _OUTCOMES.get(HTTPStatus(self.problem.status), "refused")
+
+
+def no_room() -> RefusedError:
+    """The problem of a full spool, while Kafka is away."""
+    return RefusedError(
+        _UNAVAILABLE,
+        "Kafka does not take events, and the door has no room for more; send them again later",
+        retry_after_s=FULL_RETRY_AFTER_S,
+    )
 
 
 def problem_at(at: int, rejected: Rejected, root: str) -> EventProblem:

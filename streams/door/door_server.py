@@ -1,12 +1,11 @@
-"""The door's port: POST /v1/events, /openapi.json and /healthz. Nothing else is answered there.
+"""The door's port: /v1/events, /v1/sources, /openapi.json and /healthz. Nothing else is answered there.
 
 A request is accepted whole or not at all. Whatever is refused says in its answer what was expected.
 """
 
 from __future__ import annotations
 
-import ipaddress
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import NamedTuple
 
@@ -27,6 +26,7 @@ from streams.door.door_responses import (
     as_json,
     as_problem,
     left_out,
+    no_room,
     problem_at,
     problem_of,
     with_problems,
@@ -34,22 +34,21 @@ from streams.door.door_responses import (
 from streams.door.door_tokens import DoorTokens, Rate
 from streams.door.event_checks import Checked, EventChecks
 from streams.door.keeping import EventKeeper
+from streams.door.kept_record import KeptRecord
 from streams.door.request_events import BodyError, RequestEvents, events_of, media_type
+from streams.door.request_limits import RequestLimits
+from streams.door.source_door import SourceDoor
 from streams.door.spool import Spool, SpoolFullError
 from streams.index.event_types import Rejected
 from streams.index.shown_text import one_line
-from streams.publish.http_server import HttpServer, is_loopback, is_of_a_page, listen, read_body
+from streams.publish.http_server import HttpServer, listen
 from streams.settings import DoorSettings, DoorToken
+from streams.sources.outgoing import Input
 
-EVENTS, OPENAPI, HEALTH = "/v1/events", "/openapi.json", "/healthz"
-RETRY_AFTER_S = 30
-"""When a sender that got 503 may come again: a full spool takes longer than that to be emptied."""
-BUSY_RETRY_AFTER_S = 1
-UNDER_WAY_BYTES_MAX = 64 * 1024 * 1024
-"""Bodies that are held at a time; one of unknown length counts as the largest that is allowed."""
+EVENTS, SOURCES = "/v1/events", "/v1/sources/"
+OPENAPI, HEALTH = "/openapi.json", "/healthz"
 SHUTDOWN_S = 20.0
 _UNAVAILABLE = HTTPStatus.SERVICE_UNAVAILABLE
-_OUTCOMES = {HTTPStatus.TOO_MANY_REQUESTS: "limited", _UNAVAILABLE: "unavailable"}
 _FORBIDDEN = "not_allowed"
 
 _log = structlog.get_logger(__name__)
@@ -62,6 +61,10 @@ class DoorParts(NamedTuple):
     keeper: EventKeeper
     spool: Spool
     metrics: DoorMetrics
+    limits: RequestLimits
+    sources: SourceDoor
+    topics: Mapping[Input, str]
+    """Names of the topics of the inputs."""
 
 
 class DoorServer:
@@ -81,15 +84,17 @@ class DoorServer:
         self._openapi = openapi
         self._open_to_all = open_to_all
         self._now_ms = now_ms
-        self._tokens = DoorTokens(settings.tokens)
-        self._rates = {
-            token.name: Rate(token, settings.events_max)
-            for token in (*settings.tokens, *([] if open_to_all is None else [open_to_all]))
-        }
-        self._proxies = [ipaddress.ip_network(each) for each in settings.trusted_proxies]
+        self.take_tokens(settings.tokens)
         self._tls = settings.tls_context()
-        self._under_way_bytes = 0
         self._server: HttpServer | None = None
+
+    def take_tokens(self, tokens: Sequence[DoorToken]) -> None:
+        """Let these in from now on, and no others."""
+        self._tokens = DoorTokens(tokens)
+        self._rates = {
+            token.name: Rate(token.events_per_s, self._settings.events_max)
+            for token in (*tokens, *([] if self._open_to_all is None else [self._open_to_all]))
+        }
 
     async def start(self) -> int:
         """Listen, and return the bound port. Raises OSError when the address cannot be bound."""
@@ -97,6 +102,7 @@ class DoorServer:
             middlewares=[with_problems], client_max_size=self._settings.body_bytes_max
         )
         app.router.add_post(EVENTS, self._events)
+        app.router.add_post(SOURCES + "{name}", self._parts.sources.deliver)
         app.router.add_get(OPENAPI, self._document)
         app.router.add_get(HEALTH, self.health)
         self._server = await listen(
@@ -140,13 +146,13 @@ class DoorServer:
     async def _events(self, request: web.Request) -> web.Response:
         name, metrics = "", self._parts.metrics
         try:
-            self._check_way(request)
+            self._parts.limits.check_way(request)
             token = self._token_of(request)
             name = token.name
             accepted = await self._accepted(request, token)
         except RefusedError as refused:
             status = HTTPStatus(refused.problem.status)
-            outcome = _OUTCOMES.get(status, "refused") if name else UNKNOWN
+            outcome = refused.outcome if name else UNKNOWN
             metrics.count(name, outcome)
             _log.warning(
                 "request_refused",
@@ -163,24 +169,6 @@ class DoorServer:
         metrics.count_events(name, accepted.accepted, self._now_ms())
         return as_json(HTTPStatus.ACCEPTED, accepted)
 
-    def _check_way(self, request: web.Request) -> None:
-        """Refuse a request of a web page, and a token that came over a network in the clear."""
-        if is_of_a_page(request):
-            raise RefusedError(HTTPStatus.FORBIDDEN, "no web page may send events")
-        peer = request.remote or ""
-        if self._tls is not None or is_loopback(peer):
-            return
-        try:
-            address = ipaddress.ip_address(peer.partition("%")[0])
-        except ValueError:
-            address = None
-        by_proxy = address is not None and any(address in network for network in self._proxies)
-        if not by_proxy or request.headers.get(hdrs.X_FORWARDED_PROTO, "https") != "https":
-            raise RefusedError(
-                HTTPStatus.FORBIDDEN,
-                "expected TLS: by a proxy of door.trusted_proxies, or by door.tls_certificate_file",
-            )
-
     def _token_of(self, request: web.Request) -> DoorToken:
         token = self._open_to_all or self._tokens.named_by(request.headers.get(hdrs.AUTHORIZATION))
         if token is None:
@@ -190,44 +178,17 @@ class DoorServer:
         return token
 
     async def _accepted(self, request: web.Request, token: DoorToken) -> Accepted:
-        held = self._size_of(request)
-        self._under_way_bytes += held
-        try:
+        with self._parts.limits.holding(request):
             events = await self._read(request, token)
             checked = self._checked(events, token)
-            kept = await self._parts.keeper.keep([each.record for each in checked])
-        except SpoolFullError as error:
-            raise RefusedError(
-                _UNAVAILABLE,
-                "Kafka does not take events, and the door has no room for more; send them again later",
-                retry_after_s=RETRY_AFTER_S,
-            ) from error
-        finally:
-            self._under_way_bytes -= held
+            try:
+                kept = await self._parts.keeper.keep([self._kept(each) for each in checked])
+            except SpoolFullError as error:
+                raise no_room() from error
         return Accepted(len(checked), kept, left_out(checked, events.root))
 
-    def _size_of(self, request: web.Request) -> int:
-        """How many bytes a request may need. Refuse it where there is no room for as many."""
-        most = self._settings.body_bytes_max
-        plain = hdrs.CONTENT_ENCODING not in request.headers
-        held = request.content_length if plain and request.content_length is not None else most
-        if held > most:
-            raise RefusedError(
-                HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-                f"expected a body of at most {most} bytes, found {held}",
-            )
-        if self._under_way_bytes + held > UNDER_WAY_BYTES_MAX:
-            text = "too many requests are under way; send it again"
-            raise RefusedError(_UNAVAILABLE, text, retry_after_s=BUSY_RETRY_AFTER_S)
-        return held
-
     async def _read(self, request: web.Request, token: DoorToken) -> RequestEvents:
-        try:
-            body = await read_body(request, self._settings.body_bytes_max)
-        except web.RequestPayloadError as error:
-            raise RefusedError(
-                HTTPStatus.BAD_REQUEST, "expected a body as its Content-Encoding says"
-            ) from error
+        body = await self._parts.limits.read(request)
         try:
             events = events_of(
                 body, media_type(request.headers.get(hdrs.CONTENT_TYPE)), request.headers
@@ -252,6 +213,11 @@ class DoorServer:
                 f"this token may send {token.events_per_s} events a second",
                 retry_after_s=wait_s,
             )
+
+    def _kept(self, checked: Checked) -> KeptRecord:
+        record = checked.record
+        topic = self._parts.topics[record.topic]
+        return KeptRecord(topic, record.key, record.value, record.timestamp_ms)
 
     def _checked(self, events: RequestEvents, token: DoorToken) -> list[Checked]:
         found = self._parts.checks.check(events.values, self._now_ms())

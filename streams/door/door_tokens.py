@@ -38,11 +38,11 @@ def settings_lines(name: str, token: str, markets: Iterable[str], kinds: Iterabl
 
 
 class Rate:
-    """How many events a token may send now: what a second allows, or one request if that is more."""
+    """How many events a sender may send now: what a second allows, or one request if that is more."""
 
-    def __init__(self, token: DoorToken, request_events_max: int) -> None:
-        self._events_per_s = token.events_per_s
-        self._most = float(max(token.events_per_s, request_events_max))
+    def __init__(self, events_per_s: int, request_events_max: int) -> None:
+        self._events_per_s = events_per_s
+        self._most = float(max(events_per_s, request_events_max))
         self._left = self._most
         self._at_ms: int | None = None
 

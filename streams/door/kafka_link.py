@@ -13,9 +13,9 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from streams.console.errors import OperationError
+from streams.door.kept_record import KeptRecord
 from streams.records.kafka_words import in_words
 from streams.settings import Settings
-from streams.sources.outgoing import Outgoing
 from streams.worker import packing
 
 RETRY_S = 1.0
@@ -39,7 +39,7 @@ class Connected(NamedTuple):
 class EventDelivery:
     """One event on its way to Kafka. ``connected``: the producer that it was given to."""
 
-    event: Outgoing
+    event: KeptRecord
     connected: Connected | None = None
     acknowledgement: asyncio.Future[Any] | None = None
 
@@ -68,7 +68,7 @@ class EventDelivery:
 
 
 class KafkaLink:
-    """An idempotent producer for the inputs.
+    """An idempotent producer.
 
     While Kafka is away it goes on trying with what it was given: Kafka then knows a record that it
     already has, since the producer and the record's number are the same. So it is made anew only when
@@ -82,7 +82,6 @@ class KafkaLink:
             self._options = settings.kafka.client_options()
         except OSError as error:
             raise OperationError(f"cannot read kafka.tls_*: {error}") from error
-        self._topics = {"orders": settings.topics.orders, "payments": settings.topics.payments}
         self._connected: Connected | None = None
         self._changed = asyncio.Event()
 
@@ -136,10 +135,11 @@ class KafkaLink:
             if delivery.is_open(connected):
                 event = delivery.event
                 delivery.acknowledgement = await connected.producer.send(
-                    self._topics[event.topic],
+                    event.topic,
                     event.value,
                     key=event.key,
                     timestamp_ms=event.timestamp_ms,
+                    headers=list(event.headers),
                 )
                 delivery.connected = connected
         await _settled(connected, deliveries)

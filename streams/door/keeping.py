@@ -26,8 +26,8 @@ from aiokafka.errors import KafkaError, KafkaTimeoutError, UnknownTopicOrPartiti
 from streams import clock
 from streams.door.door_answers import Kept
 from streams.door.kafka_link import RETRY_S, Connected, EventDelivery, KafkaLink
+from streams.door.kept_record import KeptRecord
 from streams.door.spool import Spool, SpoolFrame, SpoolFullError
-from streams.sources.outgoing import Outgoing
 
 READ_BYTES = 512 * 1024
 """What is given to Kafka at a time of what waits; it is repeated if the process ends meanwhile."""
@@ -62,7 +62,7 @@ class EventKeeper:
         """Where events go now."""
         return self._kept
 
-    async def keep(self, events: Sequence[Outgoing]) -> Kept:
+    async def keep(self, events: Sequence[KeptRecord]) -> Kept:
         """Return once the events cannot be lost, and where they are. Raises SpoolFullError."""
         deliveries = [EventDelivery(event) for event in events]
         until = asyncio.get_running_loop().time() + self._wait_s

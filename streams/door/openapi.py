@@ -6,12 +6,13 @@ in config/schemas/, so those schemas are used, whole.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from streams.door.door_answers import Accepted, Health, RequestProblem
-from streams.door.door_server import EVENTS, HEALTH, OPENAPI
+from streams.door.door_answers import Accepted, Delivered, Health, RequestProblem
+from streams.door.door_server import EVENTS, HEALTH, OPENAPI, SOURCES
 from streams.door.request_events import (
     CLOUD_EVENT,
     CLOUD_EVENTS,
@@ -20,8 +21,10 @@ from streams.door.request_events import (
     LINES,
     CloudEvent,
 )
+from streams.door.signatures import scheme_of
+from streams.door.source_door import FORM
 from streams.index.formats import json_reader
-from streams.settings import DoorSettings, default_config
+from streams.settings import DeclaredSource, DoorSettings, default_config
 
 VERSION = "1"
 PROBLEM = "application/problem+json"
@@ -39,13 +42,23 @@ _REFUSALS = {
     "503": "Nothing could be kept; Retry-After says when to come again.",
 }
 
+_DELIVERY_REFUSALS = {
+    "400": "The body is not what its Content-Encoding says.",
+    "401": "No signature by a secret of the source, or more than one.",
+    "403": "It came without TLS, or from a web page.",
+    "408": "The body was not there in time.",
+    "413": "The body is too large.",
+    "429": "More deliveries a second than the source may send; Retry-After says when to come again.",
+    "503": "Nothing could be kept; Retry-After says when to come again.",
+}
+
 _tree = json_reader(dict[str, Any])
 
 
-def document(settings: DoorSettings) -> bytes:
-    """The document of a door with these limits, as JSON."""
+def document(settings: DoorSettings, sources: Sequence[DeclaredSource]) -> bytes:
+    """The document of a door with these limits and sources, as JSON."""
     _, schemas = msgspec.json.schema_components(
-        [Accepted, RequestProblem, Health, CloudEvent], ref_template=_HERE + "{name}"
+        [Accepted, Delivered, RequestProblem, Health, CloudEvent], ref_template=_HERE + "{name}"
     )
     for name in _INPUTS:
         schemas |= _contract_schemas(name)
@@ -61,12 +74,16 @@ def document(settings: DoorSettings) -> bytes:
         },
         "paths": {
             EVENTS: {"post": _post(settings)},
+            **{SOURCES + each.name: {"post": _delivery(settings, each)} for each in sources},
             OPENAPI: {"get": _get("This document", {"type": "object"}, "openapi")},
             HEALTH: {"get": _get("Whether events are taken", _ref("Health"), "health")},
         },
         "components": {
             "schemas": schemas,
-            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+            "securitySchemes": {
+                "token": {"type": "http", "scheme": "bearer"},
+                **{each.name: _security(each) for each in sources},
+            },
         },
     }
     responses = described["paths"][HEALTH]["get"]["responses"]
@@ -76,18 +93,6 @@ def document(settings: DoorSettings) -> bytes:
 
 def _post(settings: DoorSettings) -> dict[str, Any]:
     event, events = _ref("Event"), _many("Event", settings.events_max)
-    problem = _ref("RequestProblem")
-    responses = {
-        status: _answer(text, PROBLEM, problem, retry=status in {"429", "503"})
-        for status, text in _REFUSALS.items()
-    }
-    # What is refused before it is known to be a request of the door.
-    text = {"schema": {"type": "string"}}
-    responses["400"]["content"]["text/plain"] = text
-    responses["421"] = {
-        "description": "The Host header has a name that is not among door.hosts.",
-        "content": {"text/plain": text},
-    }
     return {
         "operationId": "sendEvents",
         "summary": "Send events",
@@ -106,9 +111,55 @@ def _post(settings: DoorSettings) -> dict[str, Any]:
         },
         "responses": {
             "202": _answer("Every event is kept.", "application/json", _ref("Accepted")),
-            **responses,
+            **_refusals(_REFUSALS),
         },
     }
+
+
+def _delivery(settings: DoorSettings, source: DeclaredSource) -> dict[str, Any]:
+    content: dict[str, Any] = {JSON: {"schema": {}}}
+    assert source.file.webhook is not None, "no other source delivers"
+    if source.file.webhook.signature == "woocommerce":
+        ping = {"type": "object", "properties": {"webhook_id": {"type": "integer", "minimum": 0}}}
+        content[FORM] = {"schema": ping | {"required": ["webhook_id"]}}
+    return {
+        "operationId": f"deliver_{source.name}",
+        "summary": f"Deliver a record of {source.name}",
+        "description": f"At most {settings.body_bytes_max} bytes, whatever is in them. What cannot "
+        "be read is a dead letter.",
+        "security": [{source.name: []}],
+        "requestBody": {"required": True, "content": content},
+        "responses": {
+            "200": _answer("It is kept.", "application/json", _ref("Delivered")),
+            **_refusals(_DELIVERY_REFUSALS),
+        },
+    }
+
+
+def _security(source: DeclaredSource) -> dict[str, str]:
+    assert source.file.webhook is not None, "no other source delivers"
+    if source.file.webhook.signature == "bearer":
+        return {"type": "http", "scheme": "bearer"}
+    header = scheme_of(source.file.webhook).header
+    description = f"The signature of the body, as {source.file.webhook.signature} has it."
+    return {"type": "apiKey", "in": "header", "name": header, "description": description}
+
+
+def _refusals(texts: Mapping[str, str]) -> dict[str, Any]:
+    """The answers to what is not kept, by status."""
+    problem = _ref("RequestProblem")
+    responses = {
+        status: _answer(text, PROBLEM, problem, retry=status in {"429", "503"})
+        for status, text in texts.items()
+    }
+    # What is refused before it is known to be a request of the door.
+    text = {"schema": {"type": "string"}}
+    responses["400"]["content"]["text/plain"] = text
+    responses["421"] = {
+        "description": "The Host header has a name that is not among door.hosts.",
+        "content": {"text/plain": text},
+    }
+    return responses
 
 
 def _get(summary: str, schema: dict[str, Any], name: str) -> dict[str, Any]:

@@ -22,8 +22,8 @@ import structlog
 from crc32c import crc32c
 
 from streams.console.errors import OperationError
+from streams.door.kept_record import KeptRecord
 from streams.index.formats import json_reader, msgpack_reader
-from streams.sources.outgoing import Outgoing
 
 SEGMENT_BYTES = 8 * 1024 * 1024
 _HEAD = struct.Struct("<II")
@@ -32,7 +32,7 @@ _SUFFIX = ".spool"
 
 _log = structlog.get_logger(__name__)
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgpack_reader(list[Outgoing])
+_decode = msgpack_reader(list[KeptRecord])
 
 
 class SpoolFullError(Exception):
@@ -45,7 +45,7 @@ class SpoolFrame(NamedTuple):
     number: int
     segment: int
     end: int
-    events: list[Outgoing]
+    events: list[KeptRecord]
 
 
 class _Taken(msgspec.Struct):
@@ -104,7 +104,7 @@ class Spool:
         """How much waits. Also for other threads: nothing appends while a tuple is made."""
         return sum(segment.bytes for segment in tuple(self._segments)) - self._at
 
-    def append(self, requests: Sequence[Sequence[Outgoing]]) -> list[int | None]:
+    def append(self, requests: Sequence[Sequence[KeptRecord]]) -> list[int | None]:
         """Keep what several requests brought, with one sync; return the number of each one's frame.
 
         None: there was no room for it. Raises OSError, and then none of them is promised.

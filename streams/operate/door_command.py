@@ -22,13 +22,20 @@ class NewToken(NamedTuple):
 
 
 async def run_door(
-    settings: Settings, on_listening: Callable[[Serving], None], *, without_tokens: bool
+    settings: Settings,
+    on_listening: Callable[[Serving], None],
+    load_again: Callable[[], Settings],
+    *,
+    without_tokens: bool,
 ) -> None:
-    """Take events until a signal comes. Raises OperationError and SettingsError."""
+    """Take events until a signal comes. Raises OperationError and SettingsError.
+
+    ``load_again``: loads the settings as they are by then.
+    """
     configure_logs(settings.log)
     with stop_signals() as stopped:
         try:
-            await door(settings, stopped, on_listening, without_tokens=without_tokens)
+            await door(settings, stopped, on_listening, load_again, without_tokens=without_tokens)
         except OSError as error:
             address = f"{settings.door.host}:{settings.door.port}"
             raise OperationError(

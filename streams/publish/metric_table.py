@@ -236,6 +236,15 @@ DOOR = (
          "Events of a token that were accepted."),
     Spec("door_last_event_timestamp_seconds", Kind.GAUGE, ("token",), "seconds since 1970",
          "When the last event of a token was accepted. Absent before the first since the door started."),
+    Spec("door_deliveries_total", Kind.COUNTER, ("source", "outcome"), "deliveries",
+         "Deliveries of a source: kafka and spool, what is mapped of them is kept there; dead_letter, "
+         "they cannot be decoded; ping, of a new webhook; unsigned, by no secret of the source (401); "
+         "refused (other 4xx); limited (429); unavailable (503)."),
+    Spec("door_last_delivery_timestamp_seconds", Kind.GAUGE, ("source",), "seconds since 1970",
+         "When the last signed delivery of a source was kept. Absent before the first since the door "
+         "started."),
+    Spec("door_source_silent_after_seconds", Kind.GAUGE, ("source",), "seconds",
+         "For how long a source may be silent, by its file."),
     Spec("door_spool_bytes", Kind.GAUGE, (), "bytes",
          "What waits on the door's disk until Kafka takes it."),
     Spec("door_spool_age_seconds", Kind.GAUGE, (), "seconds",

@@ -25,7 +25,13 @@ from streams.flow.own_records import OwnRecordError
 from streams.index.hours import LEARNT_DAYS
 from streams.index.methodology import Methodology
 from streams.records.kafka_words import in_words
-from streams.settings import KafkaSettings, Settings, TopicSettings, load_methodology
+from streams.settings import (
+    KafkaSettings,
+    Settings,
+    TopicSettings,
+    load_methodology,
+    load_sources,
+)
 from streams.worker import names
 from streams.worker.counted_inputs import OtherInput, other_inputs
 from streams.worker.stated_topics import other_places
@@ -39,6 +45,9 @@ HOUR_MS = 60 * MINUTE_MS
 DAY_MS = 24 * HOUR_MS
 KEPT_DAYS = 400
 """Retention of journal, shifts, late events and dead letters: a year, and a month to compare with."""
+DELIVERIES_KEPT_DAYS = 40
+"""Retention of what sources deliver to the door: long enough to translate it anew."""
+DELIVERY_PARTITIONS = 6
 INPUT_SPARE_DAYS = 18
 """Inputs are kept this much longer than an audit needs: time to notice, and to look back."""
 RECORD_BYTES_MAX = 2 * 1024 * 1024
@@ -329,6 +338,7 @@ async def plan_topics(
         changelogs=sorted(logs, key=lambda log: log.name),
         own=own,
     )
+    wanted += _deliveries(settings, counts)
     try:
         other = await other_inputs(settings, edition, counts)
         created = await other_places(settings, edition, counts)
@@ -343,6 +353,17 @@ async def plan_topics(
     return [
         _of_another_number(each, settings, counts, created) if each.name in places else each
         for each in wanted
+    ]
+
+
+def _deliveries(settings: Settings, counts: Mapping[str, int]) -> list[WantedTopic]:
+    """Return the topics into which the door writes; those of other sources are their owners'."""
+    advised = {"cleanup.policy": "delete", "retention.ms": str(DELIVERIES_KEPT_DAYS * DAY_MS)}
+    return [
+        WantedTopic(topic, counts.get(topic, DELIVERY_PARTITIONS), advised=advised)
+        for source in load_sources(settings)
+        if source.file.webhook is not None
+        for topic in source.topics[:1]
     ]
 
 

@@ -19,7 +19,10 @@ SOURCE_TOPIC_ID, REPLAYED_AS_TOPIC_ID = ("source_topic_id", "replayed_as_topic_i
 
 
 class SourceRecord(NamedTuple):
-    """A record of an input. ``topic_id``: of the topic that it is in; empty: not known."""
+    """A record of an input. ``topic_id``: of the topic that it is in; empty: not known.
+
+    Of a delivery that the door refused, which is in no topic, partition and offset are -1.
+    """
 
     topic: str
     partition: int
@@ -34,7 +37,14 @@ class SourceRecord(NamedTuple):
         """Return whether it may be in the topic of this id; empty: not known."""
         return not (self.topic_id and topic_id) or self.topic_id == topic_id
 
+    @property
+    def is_delivery(self) -> bool:
+        """Whether it is a delivery to the door, and in no topic."""
+        return self.partition < 0
+
     def __str__(self) -> str:
+        if self.is_delivery:
+            return f"{self.topic} (door)"
         return f"{self.topic}-{self.partition}@{self.offset}"
 
 

@@ -558,7 +558,9 @@ class DoorSettings(ServerSettings):
     port: int = Field(default=9_096, ge=0, le=65_535)
     """0: any free port."""
     tokens: tuple[DoorToken, ...] = ()
-    """Without one the door does not start."""
+    """Who may send events. Without one, and without a source that delivers, the door does not start."""
+    secrets_file: Path | None = None
+    """Lines of NAME:SECRET, of the sources that deliver. Keep it from others; SIGHUP reads it again."""
     trusted_proxies: tuple[str, ...] = ()
     """Addresses or networks of proxies that speak TLS with the senders, before a door that does not."""
     tls_certificate_file: Path | None = None
@@ -600,7 +602,7 @@ class DoorSettings(ServerSettings):
             raise ValueError("a name of its own for each token")
         return value
 
-    @field_validator("tls_certificate_file", "tls_key_file")
+    @field_validator("secrets_file", "tls_certificate_file", "tls_key_file")
     @classmethod
     def _readable(cls, value: Path | None) -> Path | None:
         return _existing_file(value)
@@ -614,6 +616,27 @@ class DoorSettings(ServerSettings):
             self.tls_certificate_file, self.tls_key_file, _revealed(self.tls_key_password)
         )
         return context
+
+
+class SourcesSettings(_Section):
+    """Systems whose own records become events."""
+
+    files: tuple[Path, ...] = ()
+    """Source files (docs/sources.md). A list, or one text with commas between the files."""
+    dead_letter_secret: _Secret | None = None
+    """Key of the hash by which a dead letter can be compared with a record; unset: it has no hash."""
+
+    @field_validator("files", mode="before")
+    @classmethod
+    def _several(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return tuple(name.strip() for name in value.split(","))
+        return value
+
+    def hash_key(self) -> bytes | None:
+        """The key of hashes in dead letters; None where there are none."""
+        secret = _revealed(self.dead_letter_secret)
+        return None if secret is None else secret.encode()
 
 
 class LogSettings(_Section):
@@ -657,6 +680,7 @@ class Settings(BaseSettings):
     notify: NotifySettings = NotifySettings()
     answers: AnswerSettings = AnswerSettings()
     door: DoorSettings = DoorSettings()
+    sources: SourcesSettings = SourcesSettings()
     log: LogSettings = LogSettings()
     _origins: dict[str, str] = PrivateAttr(default_factory=dict)
 

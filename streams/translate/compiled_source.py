@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 
 from streams.translate.conditions import Holds, compile_condition
+from streams.translate.cut_records import Cut, compile_cut
 from streams.translate.functions_of_values import FUNCTIONS
 from streams.translate.mapping import Compiler, Evaluate, FieldKind, Place, Scope
 from streams.translate.record_shape import RecordShape, ShapeNode
@@ -37,8 +38,11 @@ from streams.translate.whole_orders import Reported
 
 RECORD_BYTES_MAX = 1024 * 1024
 """Longest record of a source. Brokers take no longer one unless they are told to."""
+CUT_BYTES_MAX = 1_000_000
+"""Longest record that is written to a source's topic: beside it, its key and head have room."""
 _SectionTable = TypeVar("_SectionTable", OrderTable, RefundTable, CaptureTable, PaymentTable)
 _BOM = b"\xef\xbb\xbf"
+_encode = msgspec.json.Encoder().encode
 _INVALID = re.compile(r"Expected `(.*?)`, got `(.*?)`(?: - at `(.*?)`)?")
 
 
@@ -73,6 +77,7 @@ class CompiledSource:
         if compiler.mistakes:
             raise SourceFileError(compiler.mistakes)
         self._decode = shape.decoder()
+        self._cut: Cut = compile_cut(shape.root)
 
     def read(self, record: bytes) -> list[Reported] | IgnoredRecord | RefusedRecord:
         """Return what a record says, why it is left out, or why it was refused.
@@ -112,6 +117,20 @@ class CompiledSource:
             if when is None or when(root, scope):
                 return [section(root, scope)]
         return []
+
+    def cut(self, record: bytes) -> bytes | RefusedRecord:
+        """Return as much of a record as is mapped, or why it cannot be decoded.
+
+        To ``read`` both are the same.
+        """
+        try:
+            cut = _encode(self._cut(self._decode(record.removeprefix(_BOM))))
+        except msgspec.DecodeError as error:
+            return self._undecoded(error)
+        if len(cut) > CUT_BYTES_MAX:
+            expected = f"at most {CUT_BYTES_MAX} bytes that are mapped"
+            return RefusedRecord(self.name, "$", expected, f"{len(cut)} bytes")
+        return cut
 
     def _undecoded(self, error: msgspec.DecodeError) -> RefusedRecord:
         invalid = _INVALID.fullmatch(str(error))

@@ -36,16 +36,18 @@ class ShapeNode:
     """What paths want of one place of a record. ``fields``: of it, or of each of its elements.
 
     ``is_read``: events are made of what stands there. ``is_personal``: nobody is to be shown it, but for
-    the values that the source file itself names (``known``).
+    the values that the source file itself names (``known``). ``chosen``: by which fields (attribute and
+    value of each) paths choose among its elements; ``is_whole``: a path takes any of them.
     """
 
-    __slots__ = ("fields", "is_array", "is_personal", "is_read", "known")
+    __slots__ = ("chosen", "fields", "is_array", "is_personal", "is_read", "is_whole", "known")
 
     def __init__(self) -> None:
         self.fields: dict[str, tuple[str, ShapeNode]] = {}
         self.is_array: bool | None = None
-        self.is_personal = self.is_read = False
+        self.is_personal = self.is_read = self.is_whole = False
         self.known: frozenset[str | None] = frozenset()
+        self.chosen: set[tuple[tuple[str, str], ...]] = set()
 
 
 class RecordShape:
@@ -85,7 +87,7 @@ class RecordShape:
         wheres: dict[Where, str] = {}
         for step in steps:
             attributes, node = self._field(node, step.name)
-            if not (any_form and step is steps[-1]):
+            if step.choices or not any_form or step is not steps[-1]:
                 _require_form(node, text, is_array=bool(step.choices))
             pieces[-1][0].append(attributes)
             for choice in step.choices:
@@ -93,6 +95,9 @@ class RecordShape:
                     wheres[choice], compared = _child(node, choice.name)
                     compared.known |= {choice.value}
             if step.choices:
+                by = tuple((wheres[c], c.value) for c in step.choices if isinstance(c, Where))
+                node.chosen |= {by}
+                node.is_whole |= not by
                 pieces[-1] = pieces[-1][0], step.choices
                 pieces.append(([], ()))
         if len(pieces) == 1:
@@ -133,6 +138,7 @@ def _struct_of(node: ShapeNode) -> Any:
         "Decoded",
         [(attribute, _struct_of(child), None) for attribute, child in node.fields.values()],
         rename=names,
+        omit_defaults=True,
         gc=False,
     )
     if node.is_array is None:

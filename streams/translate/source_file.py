@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -42,10 +42,10 @@ class _Table(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=Tr
 
 
 class PlacesTable(_Table, frozen=True):
-    """Where the records are: topics, the path of a webhook, files beside the source file."""
+    """Where the records are: topics, files beside the source file."""
 
-    topics: list[str] = []
-    path: str | None = None
+    topics: list[Annotated[str, msgspec.Meta(pattern="^[a-zA-Z0-9._-]{1,200}$")]] = []
+    keyed_by_order: bool = False
     files: list[str] = []
 
 
@@ -139,6 +139,19 @@ class CapturesTable(_Table, frozen=True):
     when: Condition | None = None
 
 
+class WebhookTable(_Table, frozen=True):
+    """How the source's deliveries to the door are signed, and when their absence is news.
+
+    ``header`` is that of ``hmac``; ``before`` is what stands in it before the digits.
+    """
+
+    signature: Literal["shopify", "woocommerce", "stripe", "hmac", "bearer"]
+    header: Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9-]{1,64}$")] | None = None
+    before: str = ""
+    deliveries_per_s: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 1_000
+    silent_after_s: Annotated[int, msgspec.Meta(ge=300, le=604_800)] = 43_200
+
+
 class OrderTable(_Table, frozen=True):
     """A record that is a whole order."""
 
@@ -216,6 +229,7 @@ class SourceFile(_Table, frozen=True):
     name: Annotated[str, msgspec.Meta(pattern="^[a-z0-9][a-z0-9-]{0,31}$")]
     format: Literal["json"]
     where: PlacesTable = PlacesTable()
+    webhook: WebhookTable | None = None
     money: MoneyTable = MoneyTable()
     time: TimeTable = TimeTable()
     aliases: dict[str, list[str]] = {}
@@ -276,7 +290,18 @@ def _senseless(file: SourceFile) -> list[str]:
         mistakes += _of_nothing("refund", file.refund)
         if file.refund.currency is None and _has_amounts(file.refund):
             mistakes.append("refund.currency: expected a value, since amounts are mapped")
+    if file.webhook is not None:
+        mistakes += _senseless_webhook(file.webhook, file.where)
     return mistakes
+
+
+def _senseless_webhook(webhook: WebhookTable, where: PlacesTable) -> Iterator[str]:
+    if not where.topics:
+        yield "where.topics: expected a topic, into which the door writes deliveries"
+    if webhook.signature == "hmac" and webhook.header is None:
+        yield "webhook.header: expected the header that the signature stands in"
+    if webhook.signature != "hmac" and (webhook.header or webhook.before):
+        yield "webhook: expected `header` and `before` with the signature `hmac` alone"
 
 
 def _of_nothing(key: str, table: RefundsTable | RefundTable | None) -> list[str]:
@@ -317,6 +342,7 @@ def _names(place: str) -> tuple[str, ...]:
     tables: Mapping[str, type[_Table]] = {
         "": SourceFile,
         "where": PlacesTable,
+        "webhook": WebhookTable,
         "money": MoneyTable,
         "time": TimeTable,
         "record": RecordTable,

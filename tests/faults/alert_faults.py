@@ -301,6 +301,8 @@ CHAPTERS = (
 NOT_RUN = {
     "`ecindex notify` ends, or a receiver": "it is no part of an index; tests/unit/notify has every "
     "refusal of a receiver, tests/rules/service.yml both alerts",
+    "A vendor delivers nothing to `ecindex door`": "it is no part of an index, and a matter of hours; "
+    "tests/rules/sources.yml has the alert",
     "Kafka does not take what `ecindex door`": "it is no part of an index; the fault is in "
     "tests/integration/test_door.py, tests/rules/service.yml the alert",
     "A market's values stand still for days": "days; the alert is that of `rejects`, which stays as "

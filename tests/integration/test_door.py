@@ -7,10 +7,12 @@ import gzip
 import json
 import signal
 from collections import Counter
+from contextlib import AsyncExitStack
 
 import aiohttp
 import pytest
 from support.command import Command, until
+from support.door_sources import SECRET, signed, sold, source_file
 from support.doors import (
     ORDERS_ONLY,
     TOKEN,
@@ -27,7 +29,7 @@ from streams.door.door_process import SPOOL
 from streams.door.door_tokens import new_token
 from streams.local import ports
 from streams.local.local_stack import LocalStack
-from streams.records.kafka_topics import create_topics, wanted_topics
+from streams.records.kafka_topics import create_topics, plan_topics, wanted_topics
 from streams.settings import SettingsError, as_toml, load_settings
 
 pytestmark = pytest.mark.stack
@@ -215,11 +217,12 @@ def started(settings, file, *arguments):
 
 
 class Shop:
-    """Posts one event after the other to wherever the door is, and knows what it was answered."""
+    """Posts events and deliveries, one after the other, and knows what it was answered."""
 
     def __init__(self):
-        self.url = None
+        self.url = self.source_url = None
         self.sent, self.accepted, self.kept = 0, set(), Counter()
+        self.delivered = set()
         self.unavailable = 0
 
     async def sell(self, stopped):
@@ -238,8 +241,19 @@ class Shop:
                         else:
                             assert answer.status == 503
                             self.unavailable += 1
+                    if self.source_url is not None:
+                        await self.deliver(client)
                 except aiohttp.ClientError:
                     await asyncio.sleep(0.02)
+
+    async def deliver(self, client):
+        body = json.dumps(sold(self.sent)).encode()
+        async with client.post(self.source_url, data=body, headers=signed(body)) as answer:
+            if answer.status == 200:
+                self.delivered.add(self.sent)
+            else:
+                assert answer.status == 503
+                self.unavailable += 1
 
     async def after(self, more, kept):
         """Return once more events were kept in a place."""
@@ -251,124 +265,125 @@ async def until_true(condition):
     await asyncio.to_thread(until, condition)
 
 
-@pytest.mark.slow
-async def test_nothing_answered_202_is_lost_while_kafka_and_the_door_are_killed(
-    tmp_path, cache_dir
-):
+@pytest.fixture
+async def alone(tmp_path, cache_dir):
+    """(a Kafka of its own, settings of a door to it): it may be killed."""
+    source = tmp_path / "shop.toml"
+    source.write_text(source_file("shop", topic="shop.deliveries"))
+    (tmp_path / "secrets").write_text(f"shop:{SECRET}\n")
     with LocalStack(tmp_path / "stack", with_redis=False, cache_dir=cache_dir) as local:
         settings = load_settings(
             overrides={
                 "kafka.bootstrap_servers": local.bootstrap,
                 "data_dir": str(tmp_path / "data"),
                 "methodology": DEMO,
+                "sources.files": [str(source)],
+                "door.secrets_file": str(tmp_path / "secrets"),
             }
         )
-        await create_topics(settings.kafka, wanted_topics(settings, inputs=3, arrival="broker"))
-        settings = with_tokens(settings, port=ports.choose(1)[0], spool_after_ms=300)
-        shop, stopped, file = Shop(), asyncio.Event(), tmp_path / "ecindex.toml"
+        await create_topics(settings.kafka, await plan_topics(settings, inputs=3))
+        yield local, settings
+
+
+@pytest.mark.slow
+async def test_nothing_that_was_accepted_is_lost_while_kafka_and_the_door_are_killed(
+    alone, tmp_path
+):
+    local, settings = alone
+    settings = with_tokens(settings, port=ports.choose(1)[0], spool_after_ms=300)
+    shop, stopped, file = Shop(), asyncio.Event(), tmp_path / "ecindex.toml"
+    async with AsyncExitStack() as ending:
         first, addresses = await asyncio.to_thread(started, settings, file)
+        ending.enter_context(first)
         shop.url = addresses["events"]
+        shop.source_url = addresses["sources"][0]
         selling = asyncio.create_task(shop.sell(stopped))
+        ending.push_async_callback(asyncio.wait, {selling})
+        ending.callback(stopped.set)
+        await shop.after(100, "kafka")
+        await asyncio.to_thread(local.kafka.kill)
+        await shop.after(200, "spool")
+        await asyncio.to_thread(first.end, signal.SIGKILL)
+        # Kafka is still away: the next door begins with what the first has left.
+        second, _ = await asyncio.to_thread(started, settings, file)
+        ending.enter_context(second)
+        await shop.after(200, "spool")
+        assert list((tmp_path / "data" / SPOOL).glob("*.spool"))
+        await asyncio.to_thread(local.kafka.start)
+        await shop.after(300, "kafka")
+        stopped.set()
+        await selling
+        code, _, log = await asyncio.to_thread(second.end, signal.SIGTERM)
+    assert code == 0, log
+    assert shop.unavailable == 0
+    records = await in_topics(settings)
+    counted = Counter(event_id for _, _, event_id in records)
+    assert shop.accepted - counted.keys() == set()
+    assert len(counted) <= 3 * shop.sent
+    assert {key: event_id for _, key, event_id in records} == {
+        f"o-{event_id}": event_id for event_id in counted
+    }
+    deliveries = await read_all(settings.kafka.bootstrap_servers, "shop.deliveries")
+    delivered = Counter(json.loads(record.value)["id"] for record in deliveries)
+    assert shop.delivered - delivered.keys() == set()
+    assert len(shop.delivered) > 100
+    assert not list((tmp_path / "data" / SPOOL).glob("*.spool"))
+    # What the killed door had given to its producer, and what it was sending when it was killed.
+    counted += delivered
+    assert counted.total() - len(counted) <= 12, counted.most_common(5)
+
+
+@pytest.mark.slow
+async def test_a_full_spool_says_when_to_come_again_and_takes_events_once_kafka_is_there(alone):
+    local, settings = alone
+    settings = with_tokens(
+        settings, spool_after_ms=200, spool_bytes_max=50_000, body_bytes_max=20_000
+    )
+    async with doors(settings) as sender:
+        await asyncio.to_thread(local.kafka.pause)
+        accepted = []
+        for number in range(100):
+            status, answer = await sender.post(order(f"{number}", note="x" * 5_000))
+            if status == 503:
+                break
+            assert (status, answer["kept"]) == (202, "spool")
+            accepted.append(f"{number}")
+        assert 5 <= len(accepted) < 10
+        assert sender.headers["Retry-After"] == "30"
+        large = json.dumps(sold(1, currency="x" * 10_000)).encode()
+        assert (await sender.deliver("shop", large, signed(large)))[0] == 503
+        metrics = await sender.metrics()
+        assert 25_000 < metrics["ecindex_door_spool_bytes"] <= 50_000
+        assert 0.2 < metrics["ecindex_door_spool_age_seconds"] < 600
+        assert (await sender.get("/healthz"))[0] == 503
+        await asyncio.to_thread(local.kafka.resume)
+        while (await sender.get("/healthz"))[1]["kept"] == "spool":  # noqa: ASYNC110 - of a process
+            await asyncio.sleep(0.05)
+        assert (await sender.get("/healthz"))[1]["spool_bytes"] == 0
+        assert (await sender.post(order("last")))[0] == 202
+    found = [event_id for _, _, event_id in await in_topics(settings)]
+    # Each once: the producer's own acknowledgement was waited for. What was refused as the spool
+    # was full may be there too, as its sender would send it again.
+    assert Counter(found) == Counter({*accepted, "last", *found})
+    assert {*accepted, "last"} <= set(found)
+
+
+@pytest.mark.slow
+async def test_shops_that_go_on_selling_do_not_keep_the_door_on_disk(alone):
+    """A frame that is written before the one before it is acknowledged keeps the spool from emptying."""
+    local, settings = alone
+    async with doors(with_tokens(settings, spool_after_ms=500)) as sender:
+        shops, stopped = [Shop() for _ in range(12)], asyncio.Event()
+        for shop in shops:
+            shop.url = sender.addresses.events
+        selling = [asyncio.create_task(shop.sell(stopped)) for shop in shops]
         try:
-            await shop.after(100, "kafka")
-            await asyncio.to_thread(local.kafka.kill)
-            await shop.after(200, "spool")
-            await asyncio.to_thread(first.end, signal.SIGKILL)
-            # Kafka is still away: the next door begins with what the first has left.
-            second, _ = await asyncio.to_thread(started, settings, file)
-            await shop.after(200, "spool")
-            assert list((tmp_path / "data" / SPOOL).glob("*.spool"))
-            await asyncio.to_thread(local.kafka.start)
-            await shop.after(300, "kafka")
-            stopped.set()
-            await selling
-            code, _, log = await asyncio.to_thread(second.end, signal.SIGTERM)
+            await asyncio.to_thread(local.kafka.pause)
+            await shops[0].after(30, "spool")
+            await asyncio.to_thread(local.kafka.resume)
+            for shop in shops:
+                await shop.after(30, "kafka")
         finally:
             stopped.set()
-            for command in (first, second):
-                command.__exit__()
-            await asyncio.wait({selling})
-        assert code == 0, log
-        assert shop.unavailable == 0
-        records = await in_topics(settings)
-        counted = Counter(event_id for _, _, event_id in records)
-        assert shop.accepted - counted.keys() == set()
-        assert len(counted) <= 3 * shop.sent
-        assert {key: event_id for _, key, event_id in records} == {
-            f"o-{event_id}": event_id for event_id in counted
-        }
-        assert not list((tmp_path / "data" / SPOOL).glob("*.spool"))
-        # What the killed door had given to its producer, and what it was sending when it was killed.
-        assert counted.total() - len(counted) <= 9, counted.most_common(5)
-
-
-@pytest.mark.slow
-async def test_a_full_spool_says_when_to_come_again_and_takes_events_once_kafka_is_there(
-    tmp_path, cache_dir
-):
-    with LocalStack(tmp_path / "stack", with_redis=False, cache_dir=cache_dir) as local:
-        settings = load_settings(
-            overrides={
-                "kafka.bootstrap_servers": local.bootstrap,
-                "data_dir": str(tmp_path / "data"),
-                "methodology": DEMO,
-            }
-        )
-        await create_topics(settings.kafka, wanted_topics(settings, inputs=1, arrival="broker"))
-        settings = with_tokens(
-            settings, spool_after_ms=200, spool_bytes_max=50_000, body_bytes_max=20_000
-        )
-        async with doors(settings) as sender:
-            await asyncio.to_thread(local.kafka.pause)
-            accepted = []
-            for number in range(100):
-                status, answer = await sender.post(order(f"{number}", note="x" * 5_000))
-                if status == 503:
-                    break
-                assert (status, answer["kept"]) == (202, "spool")
-                accepted.append(f"{number}")
-            assert 5 <= len(accepted) < 10
-            assert sender.headers["Retry-After"] == "30"
-            metrics = await sender.metrics()
-            assert 25_000 < metrics["ecindex_door_spool_bytes"] <= 50_000
-            assert 0.2 < metrics["ecindex_door_spool_age_seconds"] < 600
-            assert (await sender.get("/healthz"))[0] == 503
-            await asyncio.to_thread(local.kafka.resume)
-            while (await sender.get("/healthz"))[1]["kept"] == "spool":  # noqa: ASYNC110 - of a process
-                await asyncio.sleep(0.05)
-            assert (await sender.get("/healthz"))[1]["spool_bytes"] == 0
-            assert (await sender.post(order("last")))[0] == 202
-        found = [event_id for _, _, event_id in await in_topics(settings)]
-        # Each once: the producer's own acknowledgement was waited for. What was refused as the spool
-        # was full may be there too, as its sender would send it again.
-        assert Counter(found) == Counter({*accepted, "last", *found})
-        assert {*accepted, "last"} <= set(found)
-
-
-@pytest.mark.slow
-async def test_shops_that_go_on_selling_do_not_keep_the_door_on_disk(tmp_path, cache_dir):
-    """A frame that is written before the one before it is acknowledged keeps the spool from emptying."""
-    with LocalStack(tmp_path / "stack", with_redis=False, cache_dir=cache_dir) as local:
-        settings = load_settings(
-            overrides={
-                "kafka.bootstrap_servers": local.bootstrap,
-                "data_dir": str(tmp_path / "data"),
-                "methodology": DEMO,
-            }
-        )
-        await create_topics(settings.kafka, wanted_topics(settings, inputs=1, arrival="broker"))
-        async with doors(with_tokens(settings, spool_after_ms=500)) as sender:
-            shops, stopped = [Shop() for _ in range(12)], asyncio.Event()
-            for shop in shops:
-                shop.url = sender.addresses.events
-            selling = [asyncio.create_task(shop.sell(stopped)) for shop in shops]
-            try:
-                await asyncio.to_thread(local.kafka.pause)
-                await shops[0].after(30, "spool")
-                await asyncio.to_thread(local.kafka.resume)
-                for shop in shops:
-                    await shop.after(30, "kafka")
-            finally:
-                stopped.set()
-                await asyncio.gather(*selling)
-        assert sum(shop.unavailable for shop in shops) == 0
+            await asyncio.gather(*selling)
+    assert sum(shop.unavailable for shop in shops) == 0

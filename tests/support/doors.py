@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
+from types import SimpleNamespace
 
 import aiohttp
 import jsonschema
+from support.flow_harness import METHODOLOGY
 
 from streams import clock
+from streams.door.door_metrics import DoorMetrics
 from streams.door.door_process import serving
+from streams.door.door_server import DoorParts, DoorServer
 from streams.door.door_tokens import hash_of, new_token
+from streams.door.event_checks import EventChecks
+from streams.door.openapi import document
+from streams.door.request_limits import RequestLimits
+from streams.door.source_door import DeadLetterPlace, SourceDoor
+from streams.door.spool import SpoolFullError
 from streams.index.panes import rfc3339
-from streams.settings import DoorToken
+from streams.settings import DoorSettings, DoorToken
 
 TOKEN, ORDERS_ONLY = new_token(), new_token()
 TOKENS = [
@@ -56,6 +66,49 @@ def with_tokens(settings, tokens=TOKENS, **changes):
     return settings.model_copy(update={"door": door})
 
 
+class Keeper:
+    """Keeps what it is given, once it is let, or says that it is full."""
+
+    kept = "kafka"
+
+    def __init__(self):
+        self.events = []
+        self.let = asyncio.Event()
+        self.let.set()
+        self.full = False
+
+    async def keep(self, events):
+        await self.let.wait()
+        if self.full:
+            raise SpoolFullError
+        self.events += events
+        return "kafka"
+
+
+def stub_door(sources=(), secrets=None, hash_key=None, now_ms=clock.now_ms, **changes):
+    """(door, its keeper): no Kafka and no disk, all else as it is."""
+    tokens = tuple(DoorToken.model_validate(each) for each in TOKENS)
+    settings = DoorSettings(**{"port": 0, "tokens": tokens} | changes)
+    metrics = DoorMetrics(
+        ["shop"],
+        {each.name: each.file.webhook.silent_after_s for each in sources},
+        spool_bytes=lambda: 0,
+        spool_age_s=lambda: 0,
+    )
+    keeper, limits = Keeper(), RequestLimits(settings)
+    place = DeadLetterPlace("ecindex.dead-letters", hash_key)
+    parts = DoorParts(
+        EventChecks(METHODOLOGY.markets, METHODOLOGY.ahead_ms),
+        keeper,
+        SimpleNamespace(waiting_bytes=0),
+        metrics,
+        limits,
+        SourceDoor(sources, secrets or {}, place, keeper, metrics, limits, now_ms=now_ms),
+        {"orders": "orders", "payments": "payments"},
+    )
+    return DoorServer(settings, parts, openapi=document(settings, sources), now_ms=now_ms), keeper
+
+
 class Sender:
     """Posts to a door, and holds each answer against the door's own document."""
 
@@ -75,6 +128,16 @@ class Sender:
             found = await answer.read()
             self.headers = answer.headers
         self._judge("/v1/events", "post", answer, found)
+        return answer.status, json.loads(found)
+
+    async def deliver(self, source, body, headers):
+        """(status, content) of the answer to a delivery."""
+        path = f"/v1/sources/{source}"
+        url = self.addresses.events.removesuffix("/v1/events") + path
+        async with self._client.post(url, data=body, headers=headers) as answer:
+            found = await answer.read()
+            self.headers = answer.headers
+        self._judge(path, "post", answer, found)
         return answer.status, json.loads(found)
 
     async def get(self, path):

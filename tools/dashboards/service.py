@@ -413,6 +413,25 @@ def _door(board: dashboard.Dashboard) -> None:
         ),
     ):
         board.with_panel(lines(title, [(expr, legend)], description, unit=unit))
+    for title, expr, legend, unit, description, alerts in (
+        (
+            "Deliveries of sources",
+            "sum by (source, outcome) (increase(ecindex_door_deliveries_total[5m]))",
+            "{{source}} {{outcome}}",
+            "short",
+            "Deliveries within 5 minutes, by source and what became of them.",
+            (),
+        ),
+        (
+            "Since the last delivery",
+            "source:ecindex_door_silence_seconds:min",
+            "{{source}}",
+            "s",
+            "How long each source has been silent. Silence of a source is no outage of demand.",
+            ("EcindexSourceSilent",),
+        ),
+    ):
+        board.with_panel(lines(title, [(expr, legend)], description, unit=unit, alerts=alerts))
     board.with_panel(
         lines(
             "Waiting for Kafka",

@@ -12,46 +12,18 @@ from types import SimpleNamespace
 import aiohttp
 import pytest
 from multidict import CIMultiDict
-from support.doors import JSON, TOKEN, TOKENS, order
-from support.flow_harness import METHODOLOGY
+from support.doors import JSON, TOKEN, order, stub_door
 
-from streams.door.door_metrics import DoorMetrics
 from streams.door.door_responses import RefusedError
-from streams.door.door_server import UNDER_WAY_BYTES_MAX, DoorParts, DoorServer
-from streams.door.event_checks import EventChecks
-from streams.settings import DoorSettings, DoorToken
+from streams.door.request_limits import UNDER_WAY_BYTES_MAX, RequestLimits
+from streams.settings import DoorSettings
 
-LET_IN = tuple(DoorToken.model_validate(each) for each in TOKENS)
 HEADERS = {"Authorization": f"Bearer {TOKEN}", "Content-Type": JSON}
-
-
-class Keeper:
-    """Keeps what it is given, once it is let."""
-
-    kept = "kafka"
-
-    def __init__(self):
-        self.events = []
-        self.let = asyncio.Event()
-        self.let.set()
-
-    async def keep(self, events):
-        await self.let.wait()
-        self.events += events
-        return "kafka"
 
 
 @pytest.fixture
 def door_of():
-    def make(**changes):
-        settings = DoorSettings(**{"port": 0, "tokens": LET_IN} | changes)
-        checks = EventChecks(METHODOLOGY.markets, METHODOLOGY.ahead_ms)
-        metrics = DoorMetrics(["shop"], spool_bytes=lambda: 0, spool_age_s=lambda: 0)
-        spool = SimpleNamespace(waiting_bytes=0)
-        door = DoorServer(settings, DoorParts(checks, Keeper(), spool, metrics), openapi=b"{}")
-        return door, door._parts.keeper
-
-    return make
+    return stub_door
 
 
 @pytest.mark.parametrize(
@@ -69,16 +41,14 @@ def door_of():
         ("127.0.0.1", {"Sec-Fetch-Site": "cross-site"}, False),
     ],
 )
-def test_a_token_is_never_taken_in_the_clear_from_a_network_nor_from_a_page(
-    door_of, peer, headers, taken
-):
-    door, _ = door_of(host="0.0.0.0", trusted_proxies="10.0.0.0/24")
+def test_a_token_is_never_taken_in_the_clear_from_a_network_nor_from_a_page(peer, headers, taken):
+    limits = RequestLimits(DoorSettings(host="0.0.0.0", trusted_proxies="10.0.0.0/24"))
     request = SimpleNamespace(remote=peer, headers=CIMultiDict(headers))
     if taken:
-        door._check_way(request)
+        limits.check_way(request)
     else:
         with pytest.raises(RefusedError) as caught:
-            door._check_way(request)
+            limits.check_way(request)
         assert caught.value.problem.status == 403
 
 
@@ -156,17 +126,17 @@ async def test_bodies_that_are_held_at_a_time_are_bounded(door_of):
             url = f"http://127.0.0.1:{port}/v1/events"
             async with client.post(url, json=order("1")) as answer:
                 assert answer.status == 202
-            door._under_way_bytes = UNDER_WAY_BYTES_MAX
+            door._parts.limits.under_way_bytes = UNDER_WAY_BYTES_MAX
             async with client.post(url, json=order("2")) as answer:
                 assert (answer.status, answer.headers["Retry-After"]) == (503, "1")
-            door._under_way_bytes = 0
+            door._parts.limits.under_way_bytes = 0
             keeper.let.clear()
             asked = asyncio.create_task(client.post(url, json=order("3")))
             while not keeper.let._waiters:  # noqa: ASYNC110 - the handler's wait
                 await asyncio.sleep(0.01)
-            assert door._under_way_bytes > 100, "held until the events are kept"
+            assert door._parts.limits.under_way_bytes > 100, "held until the events are kept"
             keeper.let.set()
             assert (await asked).status == 202
-            assert door._under_way_bytes == 0
+            assert door._parts.limits.under_way_bytes == 0
     finally:
         await door.stop()

@@ -10,9 +10,9 @@ from aiokafka.errors import MessageSizeTooLargeError
 
 from streams.door.kafka_link import Connected, KafkaLink
 from streams.door.keeping import EventKeeper
+from streams.door.kept_record import KeptRecord
 from streams.door.spool import Spool, SpoolFullError
 from streams.settings import Settings
-from streams.sources.outgoing import Outgoing
 
 
 class Producer:
@@ -42,7 +42,7 @@ def connected():
 
 
 def events(*names):
-    return [Outgoing("orders", b"key", name.encode(), 1_000) for name in names]
+    return [KeptRecord("orders", b"key", name.encode(), 1_000) for name in names]
 
 
 @pytest.fixture

@@ -8,15 +8,21 @@ import pytest
 from structlog.testing import capture_logs
 
 from streams.console.errors import OperationError
+from streams.door.kept_record import KeptRecord
 from streams.door.spool import Spool
-from streams.sources.outgoing import Outgoing
 
 PLENTY = 1 << 20
 
 
 def request(number, events=2):
     return [
-        Outgoing("orders", b"o%d" % number, b'{"event_id":"%d-%d"}' % (number, at), 1_000 + number)
+        KeptRecord(
+            "orders",
+            b"o%d" % number,
+            b'{"event_id":"%d-%d"}' % (number, at),
+            1_000 + number,
+            (("reason", b"\xff"),) * at,
+        )
         for at in range(events)
     ]
 

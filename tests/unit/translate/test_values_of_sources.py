@@ -108,6 +108,7 @@ def test_a_time_is_read_in_its_format_and_zone(time, found, instant_ms):
         assert got.placed_ms == instant_ms
 
 
+HAS_A = '{ if = { path = "x[key=a][first]", present = true }, then = { constant = 1 } }'
 IS_TRUE, NO_Y = '{ path = "x", is = true }', '{ path = "y", present = false }'
 
 
@@ -127,6 +128,8 @@ IS_TRUE, NO_Y = '{ path = "x", is = true }', '{ path = "y", present = false }'
         ('{ if = { path = "x", is = 1 }, then = "y" }', {"x": 2, "y": "a"}, None),
         (f"{{ if = {{ all = [{IS_TRUE}, {NO_Y}] }}, then = {{ constant = 1 }} }}", {"x": True}, "1"),
         (f"{{ if = {{ any = [{IS_TRUE}, {NO_Y}] }}, then = {{ constant = 1 }} }}", {"y": 1}, None),
+        (HAS_A, {"x": [{"key": "b"}, {"key": "a"}]}, "1"),
+        (HAS_A, {"x": [{"key": "b"}]}, None),
     ],
 )  # fmt: skip
 def test_a_function_gives_its_value(value, fields, region):
