@@ -282,7 +282,7 @@ class MarketCompile:
         windows = self.windows.step(changed)
         day_values = [*days.values, *buyers.values, *_of_days(closed.closings)]
         members = self.members.step((*windows.values, *self.days.of_today()))
-        every = (*windows.gone, *days.gone, *closed.gone, *members.gone)
+        every = (*windows.gone, *days.gone, *buyers.gone, *closed.gone, *members.gone)
         gone = list(dict.fromkeys(every))
         for key in gone:
             self._journal_pending.pop(key, None)
@@ -338,6 +338,7 @@ class MarketCompile:
             self.inheriting.begin()
             self.windows.begin_generation()
             self.days.begin_generation()
+            self.shoppers.begin_generation()
             self._days_to_show |= self.ledger.open_days()
             self._must_publish, self._reset, self._reset_shown = True, reset, False
 

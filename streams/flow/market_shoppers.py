@@ -35,6 +35,8 @@ class ShownBuyers(NamedTuple):
     ended: list[DayOfBuyers]
     """Ended days to be stored with the values."""
     revisions: list[Revision]
+    gone: list[str]
+    """Keys of values that a reset has taken back."""
 
 
 class MarketShoppers:
@@ -50,6 +52,8 @@ class MarketShoppers:
         """Days that are not final yet, and those shown since this owner began."""
         self._until_ms = NEVER_MS
         """Instant, ms, up to which the days are shown."""
+        self._taken_back: set[str] = set()
+        """Keys of what was shown before a reset, unless the next step shows it again."""
 
     def restore(self, day: int, record: DayBuyers) -> None:
         """Take over a day from the table; of several records the larger ``applied`` wins."""
@@ -61,6 +65,12 @@ class MarketShoppers:
         """Go on from the same market by other definitions: who bought is a matter of none."""
         self._days, self._expired = old._days, old._expired
         self._shown, self._until_ms = old._shown, old._until_ms
+        self._taken_back = old._taken_back
+
+    def begin_generation(self) -> None:
+        """Show every day anew: some were shown up to an instant ahead of time."""
+        self._taken_back |= {value.key for values in self._shown.values() for value in values}
+        self._shown, self._until_ms = {}, NEVER_MS
 
     # -- windows ---------------------------------------------------------------------------------
 
@@ -104,7 +114,7 @@ class MarketShoppers:
 
     def step(self, changed: ChangedSlots, applied: int) -> ShownBuyers:
         """Show who bought on the days that changed, were reached, have ended or became final."""
-        shown = ShownBuyers([], [], [])
+        shown = ShownBuyers([], [], [], [])
         as_of_ms = self._progress.as_of_ms.get(self._progress.topics[0])
         if as_of_ms is None:
             return shown
@@ -114,6 +124,8 @@ class MarketShoppers:
             shown.values.extend(values)
             shown.ended.extend([] if kept is None else [DayOfBuyers(day, kept)])
         self._until_ms = until_ms
+        shown.gone.extend(sorted(self._taken_back.difference(each.key for each in shown.values)))
+        self._taken_back.clear()
         return shown
 
     def _to_show(self, changed: ChangedSlots, until_ms: int) -> set[int]:
@@ -127,9 +139,7 @@ class MarketShoppers:
         }
         if until_ms == self._until_ms:
             return late | final
-        # A reset has taken days back that were shown until their end.
-        shown_ms = min(until_ms, self._until_ms)
-        first = NEVER_MS if shown_ms == NEVER_MS else days.day_of(shown_ms)
+        first = NEVER_MS if self._until_ms == NEVER_MS else days.day_of(self._until_ms)
         moved = {days.day_of(start) for start in self._ledger.quarters() if start < until_ms}
         return late | final | {day for day in moved if day >= first}
 
