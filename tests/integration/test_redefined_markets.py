@@ -301,9 +301,8 @@ async def test_a_market_is_edited_while_owners_die_and_its_twin_stays_equal(
             assert again - read == news or (killed and again - read < news), edited.figures
         await rebase(edited, tmp_path)
         still_open = await installed.until(lambda: opened(edited))
-        assert (
-            still_open.items() >= open_shifts.items()
-        )  # a member's may be found after the market's
+        # A member's may be found after the market's.
+        assert still_open.items() >= open_shifts.items()
         await refused(edited)
         stop.set()
         await selling
