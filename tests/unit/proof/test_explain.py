@@ -492,8 +492,6 @@ def test_rows_that_came_since_make_it_untold_not_wrong(published, open_count):
     assert (check.equal, check.why) == (None, made.why)
     of_another = open_count._replace(version=Fence(3, 0, 0, MIDNIGHT, 10**9))
     assert published.rows(of_another).why == "the partials were created again since"
-    by_later = open_count._replace(version=Fence(3, 0, 4, MIDNIGHT, 10**9))
-    assert "read by other definitions than it was" in published.rows(by_later).why
 
 
 def test_what_is_not_counted_from_rows_says_so(published):
