@@ -14,7 +14,7 @@ from typing import NamedTuple
 from streams.flow.buyers import bought_in
 from streams.flow.changed_slots import ChangedSlots
 from streams.flow.day_buyers import DayBuyers, DayOfBuyers
-from streams.flow.daybook import SHOWN_DAYS_KEPT, name_of
+from streams.flow.daybook import name_of
 from streams.flow.entry_value import differs, value_of
 from streams.flow.ledger import Ledger
 from streams.flow.market_progress import MarketProgress, Span
@@ -214,9 +214,9 @@ class MarketShoppers:
         return self._day_values(day, known, self._ledger.local_days.end_ms(day), final=True)
 
     def expire(self) -> None:
-        """Forget days that were closed long ago, and what was shown of days that are final."""
-        limit = self._progress.days_until - SHOWN_DAYS_KEPT
-        for day in [day for day in self._days if day < limit]:
+        """Forget days whose rows were dropped, and what was shown of days that are final."""
+        # Until then a day may be closed again: payments can be read months after their orders.
+        for day in [day for day in self._days if day < self._ledger.first_day]:
             del self._days[day]
             self._expired.append(day)
         for day in [day for day in self._shown if not self._is_kept(self._start_ms(day))]:

@@ -79,6 +79,7 @@ async def test_only_the_missing_worker_is_told_of_a_sound_installation_and_then_
     assert found.keys() == {
         no_worker,
         *(("wrong", kind.check, topic) for topic, kind in kinds.items()),
+        ("wrong", "definitions", "PK"),
         ("wrong", "redis", f"{made.name}:v1:inputs orders-0"),
     }
     for topic, kind in kinds.items():

@@ -260,7 +260,7 @@ class Oracle:
         problems = []
         for key, (version, content) in newest.items():
             market, kind, *_ = key.split("|")
-            if kind == "fence":
+            if kind in ("fence", "members"):
                 continue
             value = json.loads(content)
             name = f"{value['index']}:{value['dimension']}:{value['member']}"

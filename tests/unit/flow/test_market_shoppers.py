@@ -10,7 +10,7 @@ from streams.flow.buyers import bought_in
 from streams.flow.chunk import SourcePartition
 from streams.flow.merged import MINUTE, QUARTER
 from streams.flow.wire import partition_of
-from streams.index.panes import DAY_MS, HOUR_MS, MINUTE_MS, QUARTER_MS, LocalDays, day_name
+from streams.index.panes import DAY_MS, HOUR_MS, MINUTE_MS, QUARTER_MS, LocalDays, day_name, rfc3339
 from streams.index.shoppers import STANDARD_ERROR, estimate, shopper_hash
 from tests.support.events import tuned
 from tests.support.flow_harness import Flow, order, payment
@@ -223,6 +223,36 @@ def test_the_closing_of_a_day_weeks_later_has_who_bought_on_it():
     found = [value for value in closing.values if value.index in NAMES]
     assert numbers_of(found) == numbers_of(shown)
     assert {(value.phase, value.window, value.day) for value in found} == {("final", "day", day)}
+
+
+def test_a_day_that_is_closed_again_months_later_has_who_bought_on_it():
+    """The first publication was of orders alone; the payments of 200 days came after it."""
+    shop = Shop()
+    day, later_ms = KARACHI.day_of(T0), T0 + 200 * DAY_MS
+    for start_ms in (T0, later_ms):
+        shop.open(start_ms, start_ms + HOUR_MS, 60_000)
+    shop.flow.now_ms = later_ms + HOUR_MS
+    shop.flow.run()
+    for number in range(2):
+        event = payment(f"p{number}", T0 + HOUR_MS, placed_at=rfc3339(T0))
+        shop.flow.produce(SourcePartition("payments", number), event, T0 + HOUR_MS)
+    shop.run(later_ms + HOUR_MS)
+    closings = [
+        closing
+        for publication in shop.flow.history
+        for closing in publication.closings
+        if closing.kind == "day" and closing.start_ms == KARACHI.start_ms(day)
+    ]
+    assert [len([v for v in each.values if v.index in NAMES]) for each in closings] == [3, 3]
+    paid = [
+        each.value
+        for each in closings[1].values
+        if (each.index, each.member) == ("payments", "all")
+    ]
+    assert paid == [2]
+    for closing in closings:
+        found = [value for value in closing.values if value.index in NAMES]
+        assert numbers_of(found) == shop.expected(T0, T0 + HOUR_MS)
 
 
 def test_without_ids_there_are_no_shoppers_and_no_day_of_them():
