@@ -8,6 +8,8 @@ from streams.translate.compiled_source import compile_source
 from streams.translate.source_file import SourceFileError
 from tests.unit.translate.sources import FILE, source
 
+HOOK = '[where]\ntopics = ["t"]\n[webhook]\nsignature = '
+
 
 @pytest.mark.parametrize(
     ("parts", "mistake"),
@@ -35,6 +37,11 @@ from tests.unit.translate.sources import FILE, source
         ({"more": "[money]\ndecimal = ''"}, "order.lines.amount: expected a `decimal`"),
         ({"more": "[time]\nzone = 'Mars'"}, "order.placed_at: expected format"),
         ({"more": '[record]\nignore_types = ["a"]'}, "record.type: expected a value"),
+        ({"more": '[webhook]\nsignature = "stripe"'}, "where.topics: expected a topic, into which"),
+        ({"more": HOOK + '"hmac"'}, "webhook.header: expected the header"),
+        ({"more": HOOK + '"stripe"\nheader = "x"'}, "webhook: expected `header` and `before` with"),
+        ({"more": HOOK + '"stripe"\nsilent_after_s = 10'}, "webhook.silent_after_s: expected `int`"),
+        ({"more": HOOK + '"stripe"\nsecret = "x"'}, "webhook.secret: no such key"),
         ({"more": "[refund]\nid = 'a'\norder_id = 'b'\noccurred_at = 'c'\namount = 'd'"},
          "refund.when: expected a condition"),
     ],
