@@ -38,6 +38,8 @@ HOOK = '[where]\ntopics = ["t"]\n[webhook]\nsignature = '
         ({"more": "[time]\nzone = 'Mars'"}, "order.placed_at: expected format"),
         ({"more": '[record]\nignore_types = ["a"]'}, "record.type: expected a value"),
         ({"more": '[webhook]\nsignature = "stripe"'}, "where.topics: expected a topic, into which"),
+        ({"more": HOOK.replace("[webhook]", "keyed_by_order = true\n[webhook]") + '"stripe"'},
+         "where.keyed_by_order: expected false"),
         ({"more": HOOK + '"hmac"'}, "webhook.header: expected the header"),
         ({"more": HOOK + '"stripe"\nheader = "x"'}, "webhook: expected `header` and `before` with"),
         ({"more": HOOK + '"stripe"\nsilent_after_s = 10'}, "webhook.silent_after_s: expected `int`"),
