@@ -179,7 +179,7 @@ def _answer(
     }
     if retry:
         seconds = {"schema": {"type": "integer", "minimum": 1}, "description": "Seconds."}
-        answer["headers"] = {"Retry-After": seconds}
+        answer["headers"] = {"Retry-After": seconds | {"required": True}}
     return answer
 
 

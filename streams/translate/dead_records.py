@@ -19,7 +19,7 @@ from streams.translate.record_shape import ShapeNode
 from streams.translate.refused_records import RefusedRecord
 
 _PATHS_MAX = 200
-_decode = json_reader(Any)
+_decode = json_reader(Any, fractions=str)
 _encode = msgspec.json.Encoder().encode
 
 

@@ -298,6 +298,8 @@ def _senseless(file: SourceFile) -> list[str]:
 def _senseless_webhook(webhook: WebhookTable, where: PlacesTable) -> Iterator[str]:
     if not where.topics:
         yield "where.topics: expected a topic, into which the door writes deliveries"
+    if where.keyed_by_order:
+        yield "where.keyed_by_order: expected false, since the door keys deliveries by their content"
     if webhook.signature == "hmac" and webhook.header is None:
         yield "webhook.header: expected the header that the signature stands in"
     if webhook.signature != "hmac" and (webhook.header or webhook.before):

@@ -148,17 +148,19 @@ class Edited:
         }
 
     async def read(self, but=None):
-        """Records that the running workers have read from the inputs, and who owns the market."""
-        total, owner = 0, None
+        """Records of the inputs that workers have read, those left, and who owns the market."""
+        total, left, owner = 0, 0, None
         async with aiohttp.ClientSession() as http:
             for url, child in (await self.workers()).items():
                 async with http.get(url) as answer:
                     for line in (await answer.text()).splitlines():
                         if line.startswith("ecindex_events_total{") and child is not but:
                             total += int(float(line.rpartition(" ")[2]))
+                        if line.startswith("ecindex_consumer_lag_records{") and child is not but:
+                            left += int(float(line.rpartition(" ")[2]))
                         if line.startswith(f'ecindex_market_orders{{market="{EDITED}"'):
                             owner = child
-        return total, owner
+        return total, left, owner
 
     async def two_workers(self):
         """Start another for each that has ended; return the market's owner, once there is one."""
@@ -169,7 +171,7 @@ class Edited:
 
         async def owner():
             with contextlib.suppress(aiohttp.ClientError):
-                return (await self.read())[1]
+                return (await self.read())[2]
 
         return await self.installed.until(owner, within_s=240)
 
@@ -330,12 +332,12 @@ async def opened(edited):
 
 
 async def settled(edited, but=None):
-    """Records that the workers (``but`` one) have read, once they do not read any more."""
+    """Records that the workers (``but`` one) have read, once nothing is left and they read no more."""
     before = None
-    while (found := (await edited.read(but))[0]) != before:
+    while (found := (await edited.read(but))[:2]) != before or found[1]:
         before = found
         await asyncio.sleep(2)
-    return found
+    return found[0]
 
 
 async def rebase(edited, directory):

@@ -8,6 +8,7 @@ from streams.translate.compiled_source import compile_source
 from streams.translate.source_file import SourceFileError
 from tests.unit.translate.sources import FILE, source
 
+HOOK = '[where]\ntopics = ["t"]\n[webhook]\nsignature = '
 PAYMENT = """
 [[payment]]
 states = "{}"
@@ -52,6 +53,13 @@ currency = "currency"
         ({"more": "[money]\ndecimal = ''"}, "order.lines.amount: expected a `decimal`"),
         ({"more": "[time]\nzone = 'Mars'"}, "order.placed_at: expected format"),
         ({"more": '[record]\nignore_types = ["a"]'}, "record.type: expected a value"),
+        ({"more": '[webhook]\nsignature = "stripe"'}, "where.topics: expected a topic, into which"),
+        ({"more": HOOK.replace("[webhook]", "keyed_by_order = true\n[webhook]") + '"stripe"'},
+         "where.keyed_by_order: expected false"),
+        ({"more": HOOK + '"hmac"'}, "webhook.header: expected the header"),
+        ({"more": HOOK + '"stripe"\nheader = "x"'}, "webhook: expected `header` and `before` with"),
+        ({"more": HOOK + '"stripe"\nsilent_after_s = 10'}, "webhook.silent_after_s: expected `int`"),
+        ({"more": HOOK + '"stripe"\nsecret = "x"'}, "webhook.secret: no such key"),
         ({"more": "[refund]\nid = 'a'\norder_id = 'b'\noccurred_at = 'c'\namount = 'd'"},
          "refund.when: expected a condition"),
         ({"more": "[money.multiples]\nKWD = 0"}, "money.multiples"),
