@@ -43,6 +43,7 @@ BY_OTHERS = {
     "bench fold --events 2000000 --runs 5": "five minutes of measuring; tests/integration/test_bench.py",
     "bench board --events 1200000 --runs 5": "minutes of measuring; tests/integration/test_bench.py",
     "bench shifts": "an hour of simulation; tests/unit/bench/test_bench_shifts.py",
+    "door": "needs a token in the settings; tests/integration/test_door.py",
     "uv run pytest": "would run itself",
 }
 """What is not run here, and why."""
