@@ -25,7 +25,14 @@ from streams.flow.own_records import OwnRecordError
 from streams.index.hours import LEARNT_DAYS
 from streams.index.methodology import Methodology
 from streams.records.kafka_words import in_words
-from streams.settings import KafkaSettings, Settings, TopicSettings, load_methodology
+from streams.settings import (
+    DeclaredSource,
+    KafkaSettings,
+    Settings,
+    TopicSettings,
+    load_methodology,
+    load_sources,
+)
 from streams.worker import names
 from streams.worker.counted_inputs import OtherInput, other_inputs
 from streams.worker.stated_topics import other_places
@@ -39,6 +46,8 @@ HOUR_MS = 60 * MINUTE_MS
 DAY_MS = 24 * HOUR_MS
 KEPT_DAYS = 400
 """Retention of journal, shifts, late events and dead letters: a year, and a month to compare with."""
+BY_ORDER_DAYS = 7
+"""Retention of sources' records where translators or a door write them: time to start a translator."""
 INPUT_SPARE_DAYS = 18
 """Inputs are kept this much longer than an audit needs: time to notice, and to look back."""
 RECORD_BYTES_MAX = 2 * 1024 * 1024
@@ -63,6 +72,13 @@ _PARTIALS = _BY_BROKER | {"min.compaction.lag.ms": str(HOUR_MS)}
 _KEPT = {
     "cleanup.policy": "delete",
     "retention.ms": str(KEPT_DAYS * DAY_MS),
+    "max.message.bytes": str(RECORD_BYTES_MAX),
+}
+_OF_DOOR = {"cleanup.policy": "delete"}
+_OF_DOOR_ADVISED = _BY_BROKER | {"retention.ms": str(BY_ORDER_DAYS * DAY_MS)}
+_BY_ORDER = _BY_BROKER | {
+    "cleanup.policy": "delete",
+    "retention.ms": str(BY_ORDER_DAYS * DAY_MS),
     "max.message.bytes": str(RECORD_BYTES_MAX),
 }
 _CHANGELOG = _COMPACTED | {"compression.type": "lz4"}
@@ -206,6 +222,37 @@ def wanted_topics(
     ]
 
 
+def source_topics(
+    settings: Settings, sources: Iterable[DeclaredSource], counts: Mapping[str, int]
+) -> list[WantedTopic]:
+    """Return the topics of sources: those that are read, and those that translators write.
+
+    ``counts``: partitions of the topics that exist. What no door writes belongs to whoever writes it;
+    while it does not exist, nobody knows how many partitions its changelog needs.
+    """
+    prefix = settings.topics.prefix
+    found: list[WantedTopic] = []
+    for source in sources:
+        read = {topic: counts.get(topic, 0) for topic in source.topics}
+        missing = f"create it where source {source.name} is written, or mend its where.topics"
+        for topic in source.topics:
+            if source.file.where.path is None:
+                found.append(WantedTopic(topic, None, missing_fix=missing))
+            else:  # the door writes it
+                read[topic] = read[topic] or names.INPUT_PARTITIONS
+                found.append(WantedTopic(topic, read[topic], _OF_DOOR, _OF_DOOR_ADVISED))
+        if source.topics and not source.is_keyed:
+            by_order = names.by_order_topic(prefix, source.name)
+            read[by_order] = counts.get(by_order, settings.sources.partitions)
+            found.append(WantedTopic(by_order, read[by_order], _BY_ORDER))
+        found += [
+            WantedTopic(names.translated_topic(prefix, topic), partitions, _CHANGELOG)
+            for topic, partitions in read.items()
+            if partitions
+        ]
+    return found
+
+
 def _of_another_number(
     wanted: WantedTopic, settings: Settings, counts: Mapping[str, int], created: int
 ) -> WantedTopic:
@@ -329,6 +376,7 @@ async def plan_topics(
         changelogs=sorted(logs, key=lambda log: log.name),
         own=own,
     )
+    wanted += source_topics(settings, load_sources(settings), counts)
     try:
         other = await other_inputs(settings, edition, counts)
         created = await other_places(settings, edition, counts)

@@ -8,6 +8,7 @@ and what was expected. Values of secrets and of unknown settings are never shown
 
 from __future__ import annotations
 
+from streams.settings.declared_sources import DeclaredSource, load_sources
 from streams.settings.loading import (
     CONFIG_VARIABLE,
     Described,
@@ -35,6 +36,7 @@ from streams.settings.model import (
     RedisSettings,
     ServerSettings,
     Settings,
+    SourcesSettings,
     TopicSettings,
     default_config,
 )
@@ -50,6 +52,7 @@ from streams.settings.writing import (
 __all__ = [
     "ADDRESSES",
     "CONFIG_VARIABLE",
+    "DeclaredSource",
     "Described",
     "DoorSettings",
     "DoorToken",
@@ -64,6 +67,7 @@ __all__ = [
     "ServerSettings",
     "Settings",
     "SettingsError",
+    "SourcesSettings",
     "TopicSettings",
     "announced",
     "as_toml",
@@ -75,6 +79,7 @@ __all__ = [
     "example",
     "load_methodology",
     "load_settings",
+    "load_sources",
     "local_settings",
     "loopback_port",
     "or_example",

@@ -180,8 +180,15 @@ def _file_values(file: Path | None) -> Iterator[tuple[str, _Given]]:
         of_path = isinstance(known.get(name), Path) or name.endswith("_file")
         if of_path and isinstance(value, str):
             yield name, _Given(file.absolute().parent / Path(value).expanduser(), origin)
+        elif name == "sources.files" and isinstance(value, list):
+            beside = file.absolute().parent
+            yield name, _Given([_beside(beside, each) for each in value], origin)
         else:
             yield name, _Given(value, origin)
+
+
+def _beside(directory: Path, value: Any) -> Any:
+    return directory / Path(value).expanduser() if isinstance(value, str) else value
 
 
 def _environment_values() -> Iterator[tuple[str, _Given]]:

@@ -51,6 +51,7 @@ def local_settings(
     """
     page, notify = settings.board, settings.notify
     links = settings.links.model_dump()
+    files = tuple(each.absolute() for each in settings.sources.files)
     tuning = {name: getattr(settings.kafka, name) for name in _TUNING}
     return settings.model_copy(
         update={
@@ -63,6 +64,7 @@ def local_settings(
             "links": LinksSettings(**{**links, "board": links["board"] or board}),
             "data_dir": data_dir,
             "methodology": settings.methodology.absolute(),
+            "sources": settings.sources.model_copy(update={"files": files}),
             "topics": settings.topics.model_copy(update={"import_restamps": True}),
         }
     )

@@ -41,9 +41,13 @@ class _Table(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=Tr
 
 
 class PlacesTable(_Table, frozen=True):
-    """Where the records are: topics, the path of a webhook, files beside the source file."""
+    """Where the records are: topics, the path of a webhook, files beside the source file.
 
-    topics: list[str] = []
+    ``keyed_by_order``: whoever writes the one topic keys each record by its order's id.
+    """
+
+    topics: list[Annotated[str, msgspec.Meta(pattern="^[a-zA-Z0-9._-]{1,200}$")]] = []
+    keyed_by_order: bool = False
     path: str | None = None
     files: list[str] = []
 
@@ -223,6 +227,9 @@ def _senseless(file: SourceFile) -> list[str]:
         mistakes += _of_nothing("refund", file.refund)
         if file.refund.currency is None and _has_amounts(file.refund):
             mistakes.append("refund.currency: expected a value, since amounts are mapped")
+    if file.where.keyed_by_order and len(file.where.topics) != 1:
+        # Another topic may have other partitions, and an order's records must come to one place.
+        mistakes.append("where.keyed_by_order: expected exactly one topic")
     return mistakes
 
 
