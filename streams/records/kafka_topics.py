@@ -47,7 +47,7 @@ DAY_MS = 24 * HOUR_MS
 KEPT_DAYS = 400
 """Retention of journal, shifts, late events and dead letters: a year, and a month to compare with."""
 BY_ORDER_DAYS = 7
-"""Retention of sources' records where translators or a door write them: time to start a translator."""
+"""Retention of what sources' records say, by order: time to start translators that were stopped."""
 INPUT_SPARE_DAYS = 18
 """Inputs are kept this much longer than an audit needs: time to notice, and to look back."""
 RECORD_BYTES_MAX = 2 * 1024 * 1024
@@ -74,8 +74,6 @@ _KEPT = {
     "retention.ms": str(KEPT_DAYS * DAY_MS),
     "max.message.bytes": str(RECORD_BYTES_MAX),
 }
-_OF_DOOR = {"cleanup.policy": "delete"}
-_OF_DOOR_ADVISED = _BY_BROKER | {"retention.ms": str(BY_ORDER_DAYS * DAY_MS)}
 _BY_ORDER = _BY_BROKER | {
     "cleanup.policy": "delete",
     "retention.ms": str(BY_ORDER_DAYS * DAY_MS),
@@ -227,23 +225,18 @@ def source_topics(
 ) -> list[WantedTopic]:
     """Return the topics of sources: those that are read, and those that translators write.
 
-    ``counts``: partitions of the topics that exist. What no door writes belongs to whoever writes it;
-    while it does not exist, nobody knows how many partitions its changelog needs.
+    ``counts``: partitions of the topics that exist. What is read belongs to whoever writes it; while it
+    does not exist, nobody knows how many partitions its changelog needs.
     """
     prefix = settings.topics.prefix
     found: list[WantedTopic] = []
     for source in sources:
-        read = {topic: counts.get(topic, 0) for topic in source.topics}
         missing = f"create it where source {source.name} is written, or mend its where.topics"
-        for topic in source.topics:
-            if source.file.where.path is None:
-                found.append(WantedTopic(topic, None, missing_fix=missing))
-            else:  # the door writes it
-                read[topic] = read[topic] or names.INPUT_PARTITIONS
-                found.append(WantedTopic(topic, read[topic], _OF_DOOR, _OF_DOOR_ADVISED))
+        found += [WantedTopic(topic, None, missing_fix=missing) for topic in source.topics]
+        read = {topic: counts.get(topic, 0) for topic in source.topics}
         if source.topics and not source.is_keyed:
             by_order = names.by_order_topic(prefix, source.name)
-            read[by_order] = counts.get(by_order, settings.sources.partitions)
+            read[by_order] = counts.get(by_order, settings.sources.order_partitions)
             found.append(WantedTopic(by_order, read[by_order], _BY_ORDER))
         found += [
             WantedTopic(names.translated_topic(prefix, topic), partitions, _CHANGELOG)

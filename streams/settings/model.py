@@ -627,7 +627,7 @@ class SourcesSettings(_Section):
     """Orders kept of one partition, about 400 bytes of memory each. Beyond, the oldest are forgotten."""
     waiting_max: int = Field(default=10_000, ge=1, le=1_000_000)
     """Orders of one partition for which refunds, cancels or captures may wait. The next is refused."""
-    partitions: int = Field(default=6, ge=1, le=1_000)
+    order_partitions: int = Field(default=6, ge=1, le=1_000)
     """Of the topic in which a source's records are brought together by order. Fixed once it exists."""
     dead_letter_secret: _Secret | None = None
     """Key of the hash by which a dead letter can be compared with a record; unset: it has no hash."""

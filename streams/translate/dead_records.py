@@ -14,11 +14,12 @@ from typing import Any
 
 import msgspec
 
+from streams.index.formats import json_reader
 from streams.translate.record_shape import ShapeNode
 from streams.translate.refused_records import RefusedRecord
 
 _PATHS_MAX = 200
-_decode = msgspec.json.Decoder(float_hook=str).decode
+_decode = json_reader(Any, fractions=str)
 _encode = msgspec.json.Encoder().encode
 
 
@@ -26,19 +27,19 @@ def refused_value(
     refused: RefusedRecord, record: bytes | None, shape: ShapeNode, key: bytes | None
 ) -> bytes:
     """Return the value of the dead letter, as JSON. ``key``: of the hash; None: it has no hash."""
-    said: dict[str, Any] = dict(refused._asdict())
+    kept: dict[str, Any] = dict(refused._asdict())
     if record is not None:
-        said["types"] = types_of(record, shape)
+        kept["types"] = types_of(record, shape)
         if key is not None:
-            said["hash"] = hmac.new(key, record, hashlib.sha256).hexdigest()
-    return _encode(said)
+            kept["hash"] = hmac.new(key, record, hashlib.sha256).hexdigest()
+    return _encode(kept)
 
 
 def types_of(record: bytes, shape: ShapeNode) -> dict[str, str]:
     """Return the type at each path that the source file reads; empty for what is no JSON."""
     try:
         decoded = _decode(record)
-    except (msgspec.DecodeError, RecursionError):
+    except msgspec.DecodeError:
         return {}
     found: dict[str, str] = {}
     for path, kind in _types(decoded, shape, "$"):

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import msgspec
 from xxhash import xxh3_128_digest
 
+from streams.index.formats import msgpack_reader
 from streams.sources.outgoing import Outgoing
 from streams.translate.order_state import OrderState, advance
 from streams.translate.refused_records import RefusedRecordError
@@ -38,14 +39,14 @@ class KeptOrder(msgspec.Struct, array_like=True, gc=False):
     state: OrderState
 
 
-class _Head(msgspec.Struct, array_like=True, gc=False):
+class _KeptHead(msgspec.Struct, array_like=True, gc=False):
     heard_ms: int
     waits: int
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(KeptOrder).decode
-_decode_head = msgspec.msgpack.Decoder(_Head).decode
+_decode = msgpack_reader(KeptOrder)
+_decode_head = msgpack_reader(_KeptHead)
 
 
 def order_of(reported: Reported) -> str:
@@ -92,7 +93,7 @@ class OrderBook:
             if head.waits:
                 self._waits[key] = head.waits
 
-    def take(self, reported: Reported, digest: int, at_ms: int) -> list[Outgoing]:
+    def take_reported(self, reported: Reported, digest: int, at_ms: int) -> list[Outgoing]:
         """Return the events that follow from one record. Raises RefusedRecordError."""
         key = order_key(order_of(reported))
         before = self._open.get(key)

@@ -14,6 +14,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 from xxhash import xxh3_64_intdigest
 
+from streams.index.formats import msgpack_reader
 from streams.sources.outgoing import Outgoing
 from streams.translate.compiled_source import CompiledSource, IgnoredRecord
 from streams.translate.dead_records import refused_value
@@ -89,7 +90,7 @@ class Translated:
     last_ms: int = 0
 
 
-class Place(NamedTuple):
+class RecordPlace(NamedTuple):
     """The partition of which batches come."""
 
     topic: str
@@ -98,13 +99,13 @@ class Place(NamedTuple):
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(ReportedRecord).decode
+_decode = msgpack_reader(ReportedRecord)
 
 
 class RecordReader:
     """Reads the records of a source: what each says, or why it says nothing."""
 
-    def __init__(self, source: CompiledSource, place: Place, hash_key: bytes | None) -> None:
+    def __init__(self, source: CompiledSource, place: RecordPlace, hash_key: bytes | None) -> None:
         self._source = source
         self._place = place
         self._hash_key = hash_key
@@ -113,7 +114,7 @@ class RecordReader:
         self, records: Sequence[KafkaRecord], found: Translated
     ) -> list[tuple[KafkaRecord, Reported]]:
         """Return what records say; what is left out or refused is noted in ``found``."""
-        said: list[tuple[KafkaRecord, Reported]] = []
+        reports: list[tuple[KafkaRecord, Reported]] = []
         found.read += len(records)
         for record in records:
             found.last_ms = max(found.last_ms, record.timestamp)
@@ -123,13 +124,13 @@ class RecordReader:
                 continue
             outcome = self._source.read(value)
             if type(outcome) is list:
-                said += [(record, each) for each in outcome]
+                reports += [(record, each) for each in outcome]
             elif isinstance(outcome, IgnoredRecord):
                 found.ignored[outcome.reason] += 1
             else:
                 assert isinstance(outcome, RefusedRecord)
                 self.refuse(record, outcome, found)
-        return said
+        return reports
 
     def refuse(self, record: KafkaRecord, refused: RefusedRecord, found: Translated) -> None:
         """Note a record that cannot be translated."""
@@ -153,14 +154,14 @@ class ByOrder:
         found = Translated()
         for record, reported in self._reader.read(records, found):
             assert record.value is not None
-            said = ReportedRecord(self._reader.origin(record), xxh3_64_intdigest(record.value))
+            passed_on = ReportedRecord(self._reader.origin(record), xxh3_64_intdigest(record.value))
             if isinstance(reported, WholeOrder):
-                said.order = reported
+                passed_on.order = reported
             elif isinstance(reported, LooseRefund):
-                said.refund = reported
+                passed_on.refund = reported
             else:
-                said.capture = reported
-            found.by_order.append((order_key(order_of(reported)), _encode(said)))
+                passed_on.capture = reported
+            found.by_order.append((order_key(order_of(reported)), _encode(passed_on)))
         return found
 
 
@@ -174,18 +175,18 @@ class Stating:
     def translate(self, records: Sequence[KafkaRecord], now_ms: int) -> Translated:
         """Return the events, and what must be kept with them."""
         found = Translated()
-        take, events = self._book.take, found.events
+        take, events = self._book.take_reported, found.events
         for record in records:
             assert record.value is not None, "our own topic has no deleted records"
-            said = _decode(record.value)
-            reported = said.order or said.refund or said.capture
+            record_of_order = _decode(record.value)
+            reported = record_of_order.order or record_of_order.refund or record_of_order.capture
             assert reported is not None
             try:
-                events += take(reported, said.digest, min(record.timestamp, now_ms))
+                events += take(reported, record_of_order.digest, min(record.timestamp, now_ms))
             except RefusedRecordError as error:
                 refused = RefusedRecord(self._source.name, error.path, error.expected, error.found)
                 kept = refused_value(refused, None, self._source.fields, None)
-                found.dead.append(DeadRecord(said.origin, refused.detail, kept, 0))
+                found.dead.append(DeadRecord(record_of_order.origin, refused.detail, kept, 0))
         found.states = self._book.settle()
         return found
 
@@ -201,7 +202,7 @@ class ReadingAndStating:
     def translate(self, records: Sequence[KafkaRecord], now_ms: int) -> Translated:
         """Return the events, and what must be kept with them."""
         found = Translated()
-        take, events = self._book.take, found.events
+        take, events = self._book.take_reported, found.events
         for record, reported in self._reader.read(records, found):
             assert record.value is not None
             digest = xxh3_64_intdigest(record.value)

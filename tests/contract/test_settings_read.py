@@ -23,6 +23,7 @@ OWN_MEANING = {
     "settings/loading.py: _flat.prefix": "of a dotted name",
     "settings/loading.py: _leaves.prefix": "of a dotted name",
     "sources/olist.py: _Order.payments": "a list of rows",
+    "translate/source_file.py: PlacesTable.files": "samples beside a source file",
     "translate/source_file.py: TimeTable.format": "how a source writes times",
     "worker/outbox.py: OutboxSettings.request_timeout_ms": (
         "of one produce request, tried again until ack_limit_ms"

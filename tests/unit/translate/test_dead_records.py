@@ -6,6 +6,8 @@ import hashlib
 import hmac
 import json
 
+import pytest
+
 from streams.translate.dead_records import refused_value
 from tests.unit.translate.sources import RECORD, source
 
@@ -38,7 +40,10 @@ def test_it_has_paths_and_types_and_a_keyed_hash_and_no_content():
     assert "hash" not in kept(record, key=None)[0]
 
 
-def test_what_is_no_json_has_no_paths():
-    found, value = kept(b'{"Anna": ')
-    assert (found["path"], found["expected"], found["types"]) == ("$", "JSON", {})
+@pytest.mark.parametrize(
+    "content", [b'{"Anna": ', b'{"id": "Anna \xff"}', b'{"id":' * 3_000 + b"1" + b"}" * 3_000]
+)
+def test_what_cannot_be_decoded_has_no_paths(content):
+    found, value = kept(content)
+    assert (found["path"], found["types"]) == ("$", {})
     assert b"Anna" not in value
