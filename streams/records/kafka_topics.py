@@ -234,7 +234,11 @@ def source_topics(
         missing = f"create it where source {source.name} is written, or mend its where.topics"
         found += [WantedTopic(topic, None, missing_fix=missing) for topic in source.topics]
         read = {topic: counts.get(topic, 0) for topic in source.topics}
-        if source.topics and not source.is_keyed:
+        if source.is_keyed:
+            # States stay where they are: with more partitions an order would be sought elsewhere.
+            (topic,) = source.topics
+            read[topic] = counts.get(names.translated_topic(prefix, topic), read[topic])
+        elif source.topics:
             by_order = names.by_order_topic(prefix, source.name)
             read[by_order] = counts.get(by_order, settings.sources.order_partitions)
             found.append(WantedTopic(by_order, read[by_order], _BY_ORDER))

@@ -111,6 +111,8 @@ class PartitionTask:
             isolation_level="read_committed",
             auto_offset_reset="none",
             max_partition_fetch_bytes=FETCH_BYTES,
+            # A transaction costs as much as a hundred records: single ones wait for others.
+            fetch_min_bytes=kafka.fetch_min_bytes,
             fetch_max_wait_ms=kafka.fetch_max_wait_ms,
             request_timeout_ms=kafka.request_timeout_ms,
         )

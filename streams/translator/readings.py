@@ -84,7 +84,12 @@ def check_topics_of(
         if not has:
             wrong.append(f"topic {changelog} does not exist; run `ecindex topics create`")
         elif has < needs:
-            fix = "run `ecindex topics migrate`"
+            fix = (
+                f"an order of {reading.source.name}, which is keyed_by_order, would be sought where its "
+                f"state is not: write to a new topic"
+                if reading.kind == "whole"
+                else "run `ecindex topics migrate`"
+            )
             wrong.append(f"topic {changelog} has {has} partitions and needs {needs}; {fix}")
     if wrong:
         raise WrongTopicsError("; ".join(wrong))

@@ -17,6 +17,7 @@ from support.translators import (
     deliver,
     expected,
     is_at_the_end,
+    samples,
     source_file,
     stated,
     translating,
@@ -25,10 +26,16 @@ from support.translators import (
 
 from streams.console.errors import WrongTopicsError
 from streams.operate.dead_letters import DeadLetterSelection, list_set_aside, replay
-from streams.records.kafka_topics import create_topics, plan_topics
+from streams.records.kafka_topics import (
+    check_topics,
+    create_topics,
+    existing_partitions,
+    plan_topics,
+)
 from streams.settings import SettingsError, as_toml, load_settings
 from streams.translator.translator_process import translate
 from streams.worker import names
+from streams.worker.topic_growth import grow_topics
 from tools.woocommerce_orders import (
     PERSON,
     UNPAID,
@@ -239,6 +246,49 @@ async def test_a_translator_that_is_killed_states_nothing_twice_and_loses_nothin
     assert found == events
 
 
+async def ready(url):
+    """How many partitions a translator has that are restored."""
+    return (await samples(url)).get(f'ecindex_source_partitions{{source="{SOURCE}",state="ready"}}')
+
+
+@pytest.mark.slow
+async def test_a_translator_that_was_frozen_writes_nothing_once_another_has_its_partitions(
+    make, tmp_path
+):
+    settings, topic = make(keyed=True)
+    await create_all(settings)
+    records = keyed(orders_with_duplicates(600))
+    events, _ = expected(settings, [value for _, value in records])
+    file = tmp_path / "ecindex.toml"
+    file.write_text(as_toml(settings))
+    third = len(records) // 3
+    with Command("translate", "--config", file, "--json") as frozen:
+        url = (await asyncio.to_thread(frozen.line))["metrics"]
+        await deliver(settings, topic, records[:third])
+        await translated(settings)
+        frozen.process.send_signal(signal.SIGSTOP)
+        await deliver(settings, topic, records[third : 2 * third])
+        async with translating(settings) as other:
+
+            async def has_all():
+                return await other.sample("partitions", state="ready") == 3
+
+            await until(has_all)
+            await translated(settings)
+            frozen.process.send_signal(signal.SIGCONT)  # it wakes with a state that is outdated
+            await deliver(settings, topic, records[2 * third :])
+
+            async def share():
+                both = [await ready(url), await other.sample("partitions", state="ready")]
+                return sum(both) == 3 and all(both)
+
+            await until(share)
+            await translated(settings)
+        assert await stated(settings) == events
+        code, _, log = await asyncio.to_thread(frozen.end, signal.SIGTERM)
+        assert code == 0, log
+
+
 @pytest.mark.slow
 async def test_translators_share_the_work_and_one_leaves(make):
     settings, topic = make(keyed=True)
@@ -269,21 +319,41 @@ async def test_translators_share_the_work_and_one_leaves(make):
         assert await stated(settings) == events
 
 
+async def started(settings):
+    """Start a translator that must not start."""
+    async with asyncio.timeout(60):
+        await translate(settings, asyncio.Event(), print)
+
+
 async def test_what_cannot_be_read_is_named_before_anything_starts(make, tmp_path):
-    stopped = asyncio.Event()
     settings, topic = make()
     with pytest.raises(WrongTopicsError) as missing:
-        await translate(settings, stopped, print)
+        await started(settings)
     named = f"topic {topic} does not exist; create it, or mend where.topics of source {SOURCE}"
     assert named in str(missing.value)
     by_order = names.by_order_topic(settings.topics.prefix, SOURCE)
     assert f"topic {by_order} does not exist; run `ecindex topics create`" in str(missing.value)
+    grown, topic = make(keyed=True)
+    await create_all(grown, partitions=2)
+    await grow_topics(grown.kafka, {topic: 3})
+
+    async def has_grown():
+        return (await existing_partitions(grown.kafka))[topic] == 3
+
+    await until(has_grown)
+    assert [
+        difference
+        for difference in await check_topics(grown.kafka, await plan_topics(grown))
+        if "changelog" in difference.topic
+    ] == []
+    with pytest.raises(WrongTopicsError, match="has 2 partitions and needs 3; an order of"):
+        await started(grown)
     twice = [source_file(tmp_path, [topic], name=name) for name in ("one", "two")]
     with pytest.raises(SettingsError) as caught:
-        await translate(make(**{"sources.files": [*map(str, twice)]})[0], stopped, print)
+        await started(make(**{"sources.files": [*map(str, twice)]})[0])
     assert f"not {topic}" in str(caught.value)
     assert str(twice[0]) in str(caught.value)
     with pytest.raises(SettingsError, match="readable file"):
-        await translate(make(**{"sources.files": ["nowhere.toml"]})[0], stopped, print)
+        await started(make(**{"sources.files": ["nowhere.toml"]})[0])
     with pytest.raises(SettingsError, match="source files"):
-        await translate(make(**{"sources.files": []})[0], stopped, print)
+        await started(make(**{"sources.files": []})[0])
