@@ -135,6 +135,7 @@ class PartitionTask:
                 await writer.write([*self._writes(translated), self._progress(place, after)])
                 self.next_offset = after
                 self._parts.metrics.count(self.source, translated, book)
+                self._log_refused(translated)
             ahead = await consumer.position(self.tp)
             self.lag = max(0, (consumer.highwater(self.tp) or 0) - ahead)
 
@@ -199,6 +200,18 @@ class PartitionTask:
             _log.error("log_was_cut", **where, end=end, next_offset=progress.next_offset)
             return int(end)
         return progress.next_offset
+
+    def _log_refused(self, found: Translated) -> None:
+        if found.dead:
+            first = found.dead[0]
+            where = {"topic": first.origin.topic, "partition": first.origin.partition}
+            _log.warning(
+                "records_refused",
+                **where,
+                offset=first.origin.offset,
+                records=len(found.dead),
+                detail=first.detail,
+            )
 
     def _progress(self, place: RecordPlace, next_offset: int) -> Write:
         value = encode_progress(place.topic_id, next_offset)

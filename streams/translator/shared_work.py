@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -18,7 +19,6 @@ from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitio
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
-from streams.records.kafka_words import in_words
 from streams.settings import Settings
 from streams.translator.partition_task import PartitionTask, TaskParts
 from streams.translator.readings import SourceReading
@@ -101,7 +101,11 @@ class SharedWork(ConsumerRebalanceListener):  # type: ignore[misc]
             waiting.cancel()
             await self._stop_tasks()
             await self._commit()
-            await self._consumer.stop()
+            with suppress(
+                TimeoutError
+            ):  # of a broker that is away; others learn by the session's end
+                async with asyncio.timeout(STOP_S):
+                    await self._consumer.stop()
 
     async def on_partitions_revoked(self, revoked: object) -> None:
         """Go on: until another process begins with a partition nobody else translates it."""
@@ -148,6 +152,7 @@ class SharedWork(ConsumerRebalanceListener):  # type: ignore[misc]
         }
         try:
             if offsets:
-                await self._consumer.commit(offsets)
-        except KafkaError as error:  # in a rebalance, or while the broker is away: the next time
-            _log.debug("offsets_not_committed", detail=in_words(error))
+                async with asyncio.timeout(COMMIT_S):
+                    await self._consumer.commit(offsets)
+        except (KafkaError, TimeoutError) as error:  # in a rebalance, or the broker is away
+            _log.debug("offsets_not_committed", detail=repr(error))
