@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from streams.publish.metric_table import DOOR, INDEX, NOTIFY, SERVICE, markdown_table
+from streams.publish.metric_table import (
+    DOOR,
+    INDEX,
+    NOTIFY,
+    SERVICE,
+    TRANSLATOR,
+    markdown_table,
+)
 
 CONTRACT = Path("docs/contract.md")
 _END = "<!-- end -->"
@@ -13,6 +20,7 @@ _SECTIONS = {
     "<!-- generated: service metrics -->": SERVICE,
     "<!-- generated: notify metrics -->": NOTIFY,
     "<!-- generated: door metrics -->": DOOR,
+    "<!-- generated: translator metrics -->": TRANSLATOR,
 }
 
 

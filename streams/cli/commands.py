@@ -34,6 +34,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "demo": run_commands.run_demo,
     "up": run_commands.up,
     "worker": run_commands.worker,
+    "translate": run_commands.translate_command,
     "board": run_commands.board_command,
     "show": read_commands.show_markets,
     "explain": read_commands.explain_command,

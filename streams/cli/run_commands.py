@@ -1,4 +1,4 @@
-"""Commands that run until they are stopped: demo, up, worker, board."""
+"""Commands that run until they are stopped: demo, up, worker, translate, board."""
 
 from __future__ import annotations
 
@@ -165,6 +165,32 @@ def worker(
             settings, as_json=as_json, wait_for_topics_s=wait_for_topics
         )
     raise typer.Exit(code)
+
+
+def translate_command(
+    bootstrap: Bootstrap = None,
+    config: ConfigFile = None,
+    metrics_port: Annotated[
+        int | None, typer.Option("--metrics-port", metavar="PORT", help="0: any free port.")
+    ] = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Translate the records of sources into events, until SIGTERM or Ctrl-C. You may start several."""
+
+    def on_listening(url: str) -> None:
+        if as_json:
+            echo_json({"metrics": url})
+        else:
+            typer.echo(f"metrics   {url}")
+
+    with reported():
+        from streams.operate.translate_command import run_translate
+
+        settings = settings_of(
+            config, logs=True, kafka__bootstrap_servers=bootstrap, metrics__port=metrics_port
+        )
+        run(run_translate(settings, on_listening))
 
 
 def board_command(

@@ -41,9 +41,9 @@ from streams.settings import (
 SPOOL = "door/spool"
 OPEN_TO_ALL = "open"
 """Name of the token that everybody has where none is asked for."""
-SPOOL_AFTER_MAX_MS = 2_000
-"""Longest ``door.spool_after_ms`` where sources deliver. A vendor waits for 5 s, and then counts a
-failure; the last of a spool that is emptied may be waited for, and then Kafka."""
+SPOOL_AFTER_MAX_MS = 4_000
+"""Longest ``door.spool_after_ms`` where sources deliver: a vendor waits for 5 s, and then counts a
+failure."""
 CONNECT_S = 5.0
 """How long the first events wait for a Kafka that answers, before they go to disk."""
 

@@ -33,7 +33,7 @@ from streams.records.set_aside_record import (
     read_set_aside,
 )
 from streams.records.unreadable import UnreadableRecord, UnreadableRecords
-from streams.settings import Settings
+from streams.settings import Settings, load_sources
 from streams.worker.topic_ids import topic_identities
 
 LIMIT = 50
@@ -158,8 +158,10 @@ async def list_set_aside(settings: Settings, topic: str, selection: DeadLetterSe
 
 
 async def _topic_ids(settings: Settings) -> dict[str, str]:
-    """Return the id of each input as it is now; empty where the broker tells none."""
-    inputs = (settings.topics.orders, settings.topics.payments)
+    """Return the id of each topic that is read, as it is now; empty where the broker tells none."""
+    sources = load_sources(settings)
+    inputs = [settings.topics.orders, settings.topics.payments]
+    inputs += [topic for source in sources for topic in source.topics]
     async with connected(settings.kafka) as admin:
         found = await topic_identities(admin, inputs)
     return {topic: identity.topic_id for topic, identity in found.items()}
@@ -245,7 +247,7 @@ async def replay(
             await producer.send_and_wait(
                 dead_letter.lies.topic,
                 None,
-                key=dead_letter.key,
+                key=dead_letter.key or b"",  # no record is without both
                 partition=dead_letter.lies.partition,
                 headers=[
                     ("source_topic", source.topic.encode()),

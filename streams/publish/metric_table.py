@@ -252,6 +252,34 @@ DOOR = (
 )  # fmt: skip
 """Metrics of `ecindex door`, from its metrics port."""
 
+TRANSLATOR = (
+    Spec("source_records_total", Kind.COUNTER, ("source",), "records",
+         "Records of a source that were read."),
+    Spec("source_ignored_total", Kind.COUNTER, ("source", "reason"), "records",
+         "Records that say nothing of orders, on purpose: type, condition or test, as the source file "
+         "says; empty, without a value."),
+    Spec("source_refused_total", Kind.COUNTER, ("source",), "records",
+         "Records that cannot be translated; each is a dead letter."),
+    Spec("source_events_total", Kind.COUNTER, ("source", "topic"), "events",
+         "Events that were sent to orders or payments."),
+    Spec("source_last_record_timestamp_seconds", Kind.GAUGE, ("source",), "seconds since 1970",
+         "The newest record of a source, by its own stamp. Absent before the first since the start."),
+    Spec("source_lag_records", Kind.GAUGE, ("source",), "records",
+         "Records of this translator's partitions that are not translated yet."),
+    Spec("source_partitions", Kind.GAUGE, ("source", "state"), "partitions",
+         "Partitions of this translator: ready; or restoring, which translate nothing yet."),
+    Spec("source_orders", Kind.GAUGE, ("source",), "orders",
+         "Orders whose state this translator keeps."),
+    Spec("source_waiting", Kind.GAUGE, ("source",), "records",
+         "Refunds and captures that wait for their orders."),
+    Spec("source_forgotten_total", Kind.COUNTER, ("source", "reason"), "orders",
+         "Orders whose state was dropped: age; room, one too many; waiting, refunds or captures of it "
+         "waited for it, and are counted nowhere."),
+    Spec("source_missed_total", Kind.COUNTER, ("source",), "records",
+         "Records that their topic deleted before they were read."),
+)  # fmt: skip
+"""Metrics of `ecindex translate`, from its metrics port."""
+
 PROCESS = (
     "process_cpu_seconds_total",
     "process_max_fds",

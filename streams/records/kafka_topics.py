@@ -26,6 +26,7 @@ from streams.index.hours import LEARNT_DAYS
 from streams.index.methodology import Methodology
 from streams.records.kafka_words import in_words
 from streams.settings import (
+    DeclaredSource,
     KafkaSettings,
     Settings,
     TopicSettings,
@@ -48,6 +49,8 @@ KEPT_DAYS = 400
 DELIVERIES_KEPT_DAYS = 40
 """Retention of what sources deliver to the door: long enough to translate it anew."""
 DELIVERY_PARTITIONS = 6
+BY_ORDER_DAYS = 7
+"""Retention of what sources' records say, by order: time to start translators that were stopped."""
 INPUT_SPARE_DAYS = 18
 """Inputs are kept this much longer than an audit needs: time to notice, and to look back."""
 RECORD_BYTES_MAX = 2 * 1024 * 1024
@@ -74,6 +77,12 @@ _KEPT = {
     "retention.ms": str(KEPT_DAYS * DAY_MS),
     "max.message.bytes": str(RECORD_BYTES_MAX),
 }
+_BY_ORDER = _BY_BROKER | {
+    "cleanup.policy": "delete",
+    "retention.ms": str(BY_ORDER_DAYS * DAY_MS),
+    "max.message.bytes": str(RECORD_BYTES_MAX),
+}
+_DELIVERIES = {"cleanup.policy": "delete", "retention.ms": str(DELIVERIES_KEPT_DAYS * DAY_MS)}
 _CHANGELOG = _COMPACTED | {"compression.type": "lz4"}
 
 
@@ -215,6 +224,45 @@ def wanted_topics(
     ]
 
 
+def source_topics(
+    settings: Settings, sources: Iterable[DeclaredSource], counts: Mapping[str, int]
+) -> list[WantedTopic]:
+    """Return the topics of sources: those that are read, and those that translators and door write.
+
+    ``counts``: partitions of the topics that exist. What is read belongs to whoever writes it, the door
+    or another; while it does not exist, nobody knows how many partitions its changelog needs.
+    """
+    prefix = settings.topics.prefix
+    found: list[WantedTopic] = []
+    for source in sources:
+        missing = f"create it where source {source.name} is written, or mend its where.topics"
+        delivered = source.topics[:1] if source.file.webhook is not None else ()
+        read = {
+            topic: counts.get(topic, DELIVERY_PARTITIONS if topic in delivered else 0)
+            for topic in source.topics
+        }
+        found += [
+            WantedTopic(topic, read[topic], advised=_DELIVERIES)
+            if topic in delivered
+            else WantedTopic(topic, None, missing_fix=missing)
+            for topic in source.topics
+        ]
+        if source.is_keyed:
+            # States stay where they are: with more partitions an order would be sought elsewhere.
+            (topic,) = source.topics
+            read[topic] = counts.get(names.translated_topic(prefix, topic), read[topic])
+        elif source.topics:
+            by_order = names.by_order_topic(prefix, source.name)
+            read[by_order] = counts.get(by_order, settings.sources.order_partitions)
+            found.append(WantedTopic(by_order, read[by_order], _BY_ORDER))
+        found += [
+            WantedTopic(names.translated_topic(prefix, topic), partitions, _CHANGELOG)
+            for topic, partitions in read.items()
+            if partitions
+        ]
+    return found
+
+
 def _of_another_number(
     wanted: WantedTopic, settings: Settings, counts: Mapping[str, int], created: int
 ) -> WantedTopic:
@@ -338,7 +386,7 @@ async def plan_topics(
         changelogs=sorted(logs, key=lambda log: log.name),
         own=own,
     )
-    wanted += _deliveries(settings, counts)
+    wanted += source_topics(settings, load_sources(settings), counts)
     try:
         other = await other_inputs(settings, edition, counts)
         created = await other_places(settings, edition, counts)
@@ -353,17 +401,6 @@ async def plan_topics(
     return [
         _of_another_number(each, settings, counts, created) if each.name in places else each
         for each in wanted
-    ]
-
-
-def _deliveries(settings: Settings, counts: Mapping[str, int]) -> list[WantedTopic]:
-    """Return the topics into which the door writes; those of other sources are their owners'."""
-    advised = {"cleanup.policy": "delete", "retention.ms": str(DELIVERIES_KEPT_DAYS * DAY_MS)}
-    return [
-        WantedTopic(topic, counts.get(topic, DELIVERY_PARTITIONS), advised=advised)
-        for source in load_sources(settings)
-        if source.file.webhook is not None
-        for topic in source.topics[:1]
     ]
 
 

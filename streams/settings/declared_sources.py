@@ -43,7 +43,7 @@ def load_sources(settings: Settings) -> list[DeclaredSource]:
     found: list[tuple[Path, DeclaredSource]] = []
     for path in settings.sources.files:
         try:
-            file = parse_source(path.read_text(encoding="utf-8"))
+            file = parse_source(path.read_text(encoding="utf-8"), path.stem)
             found.append((path, DeclaredSource(file, CompiledSource(file))))
         except (OSError, UnicodeDecodeError) as error:
             problems.append(Problem(SETTING, str(path), origin, f"a readable file ({error})"))

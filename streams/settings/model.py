@@ -619,10 +619,18 @@ class DoorSettings(ServerSettings):
 
 
 class SourcesSettings(_Section):
-    """Systems whose own records become events."""
+    """Systems whose own records become events, and what `ecindex translate` keeps of their orders."""
 
     files: tuple[Path, ...] = ()
     """Source files (docs/sources.md). A list, or one text with commas between the files."""
+    orders_kept_days: int = Field(default=40, ge=1, le=400)
+    """An order of which nothing came for so long is forgotten. What comes later begins it anew."""
+    orders_max: int = Field(default=1_000_000, ge=1_000, le=50_000_000)
+    """Orders kept of one partition, about 400 bytes of memory each. Beyond, the oldest are forgotten."""
+    waiting_max: int = Field(default=10_000, ge=1, le=1_000_000)
+    """Orders of one partition for which refunds, cancels or captures may wait. The next is refused."""
+    order_partitions: int = Field(default=6, ge=1, le=1_000)
+    """Of the topic in which a source's records are brought together by order. Fixed once it exists."""
     dead_letter_secret: _Secret | None = None
     """Key of the hash by which a dead letter can be compared with a record; unset: it has no hash."""
 

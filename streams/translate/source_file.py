@@ -42,7 +42,10 @@ class _Table(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=Tr
 
 
 class PlacesTable(_Table, frozen=True):
-    """Where the records are: topics, files beside the source file."""
+    """Where the records are: topics, files beside the source file.
+
+    ``keyed_by_order``: whoever writes the one topic keys each record by its order's id.
+    """
 
     topics: list[Annotated[str, msgspec.Meta(pattern="^[a-zA-Z0-9._-]{1,200}$")]] = []
     keyed_by_order: bool = False
@@ -292,6 +295,9 @@ def _senseless(file: SourceFile) -> list[str]:
             mistakes.append("refund.currency: expected a value, since amounts are mapped")
     if file.webhook is not None:
         mistakes += _senseless_webhook(file.webhook, file.where)
+    if file.where.keyed_by_order and len(file.where.topics) != 1:
+        # Another topic may have other partitions, and an order's records must come to one place.
+        mistakes.append("where.keyed_by_order: expected exactly one topic")
     return mistakes
 
 

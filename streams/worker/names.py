@@ -144,3 +144,18 @@ def partitions_had(
         if topic not in counts
     ]
     return max(had, default=0) or otherwise
+
+
+def translator_group(prefix: str) -> str:
+    """Return the id of the consumer group in which translators share the sources' topics."""
+    return f"{prefix}-translate"
+
+
+def by_order_topic(prefix: str, source: str) -> str:
+    """Return the topic in which what a source's records say is brought together by order."""
+    return f"{prefix}.source-{source}"
+
+
+def translated_topic(prefix: str, topic: str) -> str:
+    """Return the changelog of a translated topic: how far it is read, and the states of its orders."""
+    return changelog_topic(translator_group(prefix), topic)

@@ -11,9 +11,9 @@ import pytest
 from support.operator_files import ROOT, alert_exprs, annotations, panels, rules, variables
 from support.promql import declared_name, metric_names, underlying
 
-from streams.publish.metric_table import ALL, DOOR, NOTIFY, PROCESS
+from streams.publish.metric_table import ALL, DOOR, NOTIFY, PROCESS, TRANSLATOR
 
-DECLARED = {spec.full_name for spec in ALL + NOTIFY + DOOR}
+DECLARED = {spec.full_name for spec in ALL + NOTIFY + DOOR + TRANSLATOR}
 RECORDED = {rule["record"]: rule["expr"] for rule in rules("rules")}
 PROMETHEUS_OWN = {"up", "ALERTS"}
 NO_METRIC = {"ecindex_replay_of"}  # a header of a replayed dead letter

@@ -120,7 +120,7 @@ async def test_what_cannot_be_decoded_is_listed_as_a_dead_letter_and_not_replaye
 
 async def test_the_settings_of_a_door_to_which_nobody_could_deliver_are_refused(settings):
     for changes, named in (
-        ({"spool_after_ms": 2_001}, "door.spool_after_ms"),
+        ({"spool_after_ms": 4_001}, "door.spool_after_ms"),
         ({"secrets_file": None}, "door.secrets_file"),
     ):
         with pytest.raises(SettingsError) as caught:

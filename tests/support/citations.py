@@ -51,6 +51,7 @@ ELSEWHERE = {
     "targets/ecindex.json": "in the directory of Prometheus, where `ecindex up` writes it",
     "targets/notify.json": "there too",
     "targets/door.json": "there too",
+    "targets/translate.json": "there too",
     "notify/sent.json": "in data_dir, where `ecindex notify` writes it",
     "windows.json": "among NAB's files, which `ecindex bench shifts` is given",
 }

@@ -28,7 +28,7 @@ from support.citations import ELSEWHERE, resolved
 from support.prose import Prose, files, nodes, source
 
 from streams.cli.commands import app
-from streams.publish.metric_table import ALL, DOOR, NOTIFY
+from streams.publish.metric_table import ALL, DOOR, NOTIFY, TRANSLATOR
 from streams.settings import Settings
 
 FOREIGN = {
@@ -181,7 +181,7 @@ def everything() -> frozenset[str]:
     found = {*dir(builtins), *keyword.kwlist, *sys.stdlib_module_names}
     found.update(
         f"{spec.full_name}{part}"
-        for spec in ALL + NOTIFY + DOOR
+        for spec in ALL + NOTIFY + DOOR + TRANSLATOR
         for part in ("", "_bucket", "_sum")
     )
     found.update(_settings(Settings, ""))

@@ -60,6 +60,7 @@ def service_dashboard() -> dashboard.Dashboard:
     _workers(board)
     _messages(board)
     _door(board)
+    _sources(board)
     return board
 
 
@@ -443,6 +444,88 @@ def _door(board: dashboard.Dashboard) -> None:
             alerts=("EcindexDoorHolds",),
         )
     )
+
+
+def _sources(board: dashboard.Dashboard) -> None:
+    """What `ecindex translate` makes of sources; empty where it does not run."""
+    board.with_row(dashboard.Row("Sources"))
+    for title, queries, unit, description in (
+        (
+            "Records of sources",
+            [
+                (f"sum by (source) (rate(ecindex_source_records_total[{INTERVAL}]))", "{{source}}"),
+                (
+                    f"sum by (source, reason) (rate(ecindex_source_ignored_total[{INTERVAL}]))",
+                    "{{source}} ignored: {{reason}}",
+                ),
+            ],
+            "short",
+            "Records a second that were read, and those that say nothing of orders.",
+        ),
+        (
+            "Events of sources",
+            [
+                (
+                    f"sum by (source, topic) (rate(ecindex_source_events_total[{INTERVAL}]))",
+                    "{{source}} {{topic}}",
+                )
+            ],
+            "short",
+            "Events a second that were made of a source's records.",
+        ),
+        (
+            "Since the last record",
+            [
+                (
+                    "time() - max by (source) (ecindex_source_last_record_timestamp_seconds)",
+                    "{{source}}",
+                )
+            ],
+            "s",
+            "Age of the newest record, by its own stamp. Silence of a source is no outage of demand.",
+        ),
+        (
+            "Not translated yet",
+            [
+                ("sum by (source) (ecindex_source_lag_records)", "{{source}}"),
+                (
+                    "sum by (source, state) (ecindex_source_partitions)",
+                    "{{source}} partitions {{state}}",
+                ),
+            ],
+            "short",
+            "Records that wait for a translator, and the partitions that translators have.",
+        ),
+        (
+            "Orders kept",
+            [
+                ("sum by (source) (ecindex_source_orders)", "{{source}}"),
+                ("sum by (source) (ecindex_source_waiting)", "{{source}} waiting"),
+            ],
+            "short",
+            "Orders of which is known what was stated, and refunds and captures that wait for theirs.",
+        ),
+        (
+            "Refused, missed, forgotten",
+            [
+                (
+                    "sum by (source) (increase(ecindex_source_refused_total[1h]))",
+                    "{{source}} refused",
+                ),
+                (
+                    "sum by (source) (increase(ecindex_source_missed_total[1h]))",
+                    "{{source}} missed",
+                ),
+                (
+                    "sum by (source, reason) (increase(ecindex_source_forgotten_total[1h]))",
+                    "{{source}} forgotten: {{reason}}",
+                ),
+            ],
+            "short",
+            "Within an hour: records refused, or gone before they were read, and orders forgotten.",
+        ),
+    ):
+        board.with_panel(lines(title, queries, description, unit=unit, width=8))
 
 
 def _workers(board: dashboard.Dashboard) -> None:
