@@ -223,8 +223,8 @@ class PartitionTask:
     def _writes(self, found: Translated) -> Iterator[Write]:
         topics = self._parts.settings.topics
         inputs = {"orders": topics.orders, "payments": topics.payments}
-        for topic, key, value, timestamp_ms in found.events:
-            yield Write(inputs[topic], None, key, value, timestamp_ms)
+        for event in found.events:
+            yield Write(inputs[event.topic], None, event.key, event.value)
         if found.by_order:
             count = self._parts.partitions[self._by_order]
             for key, value in found.by_order:
@@ -253,4 +253,4 @@ def _dead_letter(topic: str, dead: DeadRecord) -> Write:
         ("original_value_bytes", str(dead.value_bytes).encode()),
     )
     partition = origin.partition % names.SET_ASIDE_PARTITIONS
-    return Write(topic, partition, None, dead.value, None, headers)
+    return Write(topic, partition, None, dead.value, headers)

@@ -29,13 +29,15 @@ _POSITIVE = 0x7FFFFFFF
 
 
 class Write(NamedTuple):
-    """One record to write. ``partition`` None: it follows from the key, as with any Kafka client."""
+    """One record to write. ``partition`` None: it follows from the key, as with any Kafka client.
+
+    Its timestamp is now: where producers stamp the inputs, that is when an event arrives.
+    """
 
     topic: str
     partition: int | None
     key: bytes | None
     value: bytes | None
-    timestamp_ms: int | None = None
     headers: Sequence[tuple[str, bytes]] = ()
 
 
@@ -93,7 +95,7 @@ class TransactionalWriter:
         counts: dict[str, int] = {}
         hashes: dict[bytes, int] = {}
         batches: dict[tuple[str, int], list[Any]] = {}
-        for topic, partition, key, value, timestamp_ms, headers in records:
+        for topic, partition, key, value, headers in records:
             number = partition
             if number is None:
                 assert key is not None, "a partition follows from a key"
@@ -107,7 +109,7 @@ class TransactionalWriter:
             several = batches.get((topic, number))
             if several is None:
                 several = batches[topic, number] = [self._producer.create_batch()]
-            row = {"timestamp": timestamp_ms, "key": key, "value": value, "headers": [*headers]}
+            row = {"timestamp": None, "key": key, "value": value, "headers": [*headers]}
             if several[-1].append(**row) is None:
                 several.append(self._producer.create_batch())
                 several[-1].append(**row)

@@ -24,6 +24,7 @@ from support.twins import CONTROL, EDITED, Twins, methodology_text, write_seed
 from streams.clock import now_ms
 from streams.index.definitions import Definitions, MemberDefinition
 from streams.index.instants import parse_instant
+from streams.index.measured import MEASURED
 from streams.index.panes import HOUR_MS, MINUTE_MS
 from streams.operate.definitions_file import as_definitions_toml
 
@@ -39,8 +40,6 @@ RUSH = 10
 LIVE_S = 10
 """An edit is live so long after its owner is ready."""
 PARTIALS = 2
-MEASURED = ("demand_", "change_")
-"""Indices that are made of more than the counts of their slot."""
 LEVEL = "sales_level_index"
 M = MemberDefinition
 _log = logging.getLogger(__name__)
@@ -66,7 +65,7 @@ class Shown(NamedTuple):
 
     def counts(self):
         found = self.all_fields().items()
-        return {field: text for field, text in found if not field.startswith(MEASURED)}
+        return {field: text for field, text in found if field.split(":")[0] not in MEASURED}
 
     def all_fields(self):
         found = {field: text for field, text in self.values.items() if not field.startswith("@")}

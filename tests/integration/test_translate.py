@@ -25,6 +25,7 @@ from support.translators import (
 )
 
 from streams.console.errors import WrongTopicsError
+from streams.local.local_stack import LocalStack
 from streams.operate.dead_letters import DeadLetterSelection, list_set_aside, replay
 from streams.records.kafka_topics import (
     check_topics,
@@ -244,6 +245,29 @@ async def test_a_translator_that_is_killed_states_nothing_twice_and_loses_nothin
     ids = Counter(json.loads(value)["event_id"] for _, _, value in found)
     assert [each for each in ids.items() if each[1] > 1] == []
     assert found == events
+
+
+@pytest.mark.slow
+async def test_a_broker_that_is_killed_within_transactions_changes_nothing(
+    make, tmp_path, cache_dir
+):
+    with LocalStack(tmp_path / "stack", with_redis=False, cache_dir=cache_dir) as local:
+        settings, topic = make(**{"kafka.bootstrap_servers": local.bootstrap})
+        await create_all(settings)
+        records = keyed(orders_with_duplicates(2_000))
+        events, _ = expected(settings, [value for _, value in records])
+        await deliver(settings, topic, records)
+        async with translating(settings) as translator:
+
+            async def has_begun():
+                return await translator.sample("events_total")
+
+            sent = await until(has_begun)
+            await asyncio.to_thread(local.kafka.kill)
+            assert 0 < sent < len(events)
+            await asyncio.to_thread(local.kafka.start)
+            await translated(settings)
+        assert await stated(settings) == events
 
 
 async def ready(url):

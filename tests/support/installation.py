@@ -10,6 +10,7 @@ import json
 import os
 import sys
 import time
+from itertools import count
 from pathlib import Path
 
 import redis.asyncio
@@ -34,6 +35,8 @@ class Installation:
         self.inputs = inputs
         self.arrival = arrival
         self.workers = []
+        self._numbers = count()
+        """Of workers: one that takes a dead one's place has a log of its own."""
         self.overrides = {
             "kafka.bootstrap_servers": stack.bootstrap,
             "redis.url": stack.redis_url,
@@ -66,7 +69,7 @@ class Installation:
 
     def start_worker(self, program=(ECINDEX,), **env):
         child = self.stack.spawn(
-            f"{self.name}-worker-{len(self.workers)}",
+            f"{self.name}-worker-{next(self._numbers)}",
             [*map(str, program), "worker", "--metrics-port", "0", "--json"],
             env=self.env | env,
         )
