@@ -2,7 +2,9 @@
 
 Events go to Kafka directly while none waits on disk. When an acknowledgement is not there in time, the
 request's events are written to the spool, and so is everything that comes after them. One task takes
-the spool's events to Kafka, in their order; once none waits, events go directly again.
+the spool's events to Kafka, in their order; once none waits, events go directly again. While it takes
+the last of them, new requests wait for it: a shop that goes on selling would else write the next frame
+before this one is acknowledged, and stay on disk for hours after Kafka was back.
 
 What the producer was given before it fell silent is on disk too, in case the process ends. It is not
 given twice: the task waits for the acknowledgements that are still to come. So only a door that ended
@@ -47,6 +49,9 @@ class EventKeeper:
         self._queue: list[tuple[list[EventDelivery], asyncio.Future[None]]] = []
         self._writing: asyncio.Task[None] | None = None
         self._waiting = asyncio.Event()
+        self._may_enter = asyncio.Event()
+        """Cleared while the last of the spool is taken to Kafka."""
+        self._may_enter.set()
         self._kept: Kept = "kafka"
         if spool.waiting_bytes:
             self._kept = "spool"
@@ -60,11 +65,14 @@ class EventKeeper:
     async def keep(self, events: Sequence[Outgoing]) -> Kept:
         """Return once the events cannot be lost, and where they are. Raises SpoolFullError."""
         deliveries = [EventDelivery(event) for event in events]
+        until = asyncio.get_running_loop().time() + self._wait_s
+        if not self._may_enter.is_set():
+            await self._enter(until)
         connected = self._link.connected
         if (
             self._kept == "kafka"
             and connected is not None
-            and await self._acknowledged(connected, deliveries)
+            and await self._acknowledged(connected, deliveries, until)
         ):
             return "kafka"
         if self._kept == "kafka":
@@ -86,13 +94,24 @@ class EventKeeper:
             events = 0
             while frames := await self._in_thread(partial(self._spool.read, READ_BYTES)):
                 await self._send(frames)
-                await self._in_thread(partial(self._spool.take_frames, frames[-1]))
+                left = await self._in_thread(partial(self._spool.take_frames, frames[-1]))
+                if left <= READ_BYTES:
+                    self._may_enter.clear()
                 for frame in frames:
                     self._handed.pop(frame.number, None)
                     events += len(frame.events)
             if not self._queue and self._writing is None:
                 self._kept = "kafka"
+                self._may_enter.set()
                 _log.info("spool_empty", events=events, took_ms=clock.monotonic_ms() - begun_ms)
+
+    async def _enter(self, until: float) -> None:
+        """Wait until the spool is empty, or for as long as Kafka may take: then it is away again."""
+        try:
+            async with asyncio.timeout_at(until):
+                await self._may_enter.wait()
+        except TimeoutError:
+            self._may_enter.set()
 
     async def close(self) -> None:
         """Return once no file is written any more. What waits on disk stays there."""
@@ -104,11 +123,11 @@ class EventKeeper:
     # -- Kafka ---------------------------------------------------------------------------------------
 
     async def _acknowledged(
-        self, connected: Connected, deliveries: Sequence[EventDelivery]
+        self, connected: Connected, deliveries: Sequence[EventDelivery], until: float
     ) -> bool:
-        """Whether Kafka acknowledges all of them in time."""
+        """Whether Kafka acknowledges all of them by an instant of the event loop."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(self._wait_s):
+            async with asyncio.timeout_at(until):
                 await self._deliver(connected, deliveries)
         return all(each.is_acknowledged for each in deliveries)
 

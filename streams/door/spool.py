@@ -101,8 +101,8 @@ class Spool:
 
     @property
     def waiting_bytes(self) -> int:
-        """How much waits."""
-        return sum(segment.bytes for segment in self._segments) - self._at
+        """How much waits. Also for other threads: nothing appends while a tuple is made."""
+        return sum(segment.bytes for segment in tuple(self._segments)) - self._at
 
     def append(self, requests: Sequence[Sequence[Outgoing]]) -> list[int | None]:
         """Keep what several requests brought, with one sync; return the number of each one's frame.
@@ -142,8 +142,11 @@ class Spool:
             start = 0
         return found
 
-    def take_frames(self, last: SpoolFrame) -> None:
-        """Forget every frame up to this one: Kafka has them. Raises OSError."""
+    def take_frames(self, last: SpoolFrame) -> int:
+        """Forget every frame up to this one, as Kafka has them; return how many bytes wait still.
+
+        Raises OSError.
+        """
         self._first = last.number + 1
         while self._segments[0].number < last.segment:
             self._segments.popleft().path.unlink(missing_ok=True)
@@ -161,6 +164,7 @@ class Spool:
             head.path.unlink(missing_ok=True)
         waiting = self.read(1) if self._segments else []
         self.oldest_ms = waiting[0].events[0].timestamp_ms if waiting else None
+        return self.waiting_bytes
 
     def close(self) -> None:
         """Let another process use the directory. Safe to call twice."""

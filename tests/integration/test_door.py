@@ -343,3 +343,32 @@ async def test_a_full_spool_says_when_to_come_again_and_takes_events_once_kafka_
         # was full may be there too, as its sender would send it again.
         assert Counter(found) == Counter({*accepted, "last", *found})
         assert {*accepted, "last"} <= set(found)
+
+
+@pytest.mark.slow
+async def test_shops_that_go_on_selling_do_not_keep_the_door_on_disk(tmp_path, cache_dir):
+    """A frame that is written before the one before it is acknowledged keeps the spool from emptying."""
+    with LocalStack(tmp_path / "stack", with_redis=False, cache_dir=cache_dir) as local:
+        settings = load_settings(
+            overrides={
+                "kafka.bootstrap_servers": local.bootstrap,
+                "data_dir": str(tmp_path / "data"),
+                "methodology": DEMO,
+            }
+        )
+        await create_topics(settings.kafka, wanted_topics(settings, inputs=1, arrival="broker"))
+        async with doors(with_tokens(settings, spool_after_ms=500)) as sender:
+            shops, stopped = [Shop() for _ in range(12)], asyncio.Event()
+            for shop in shops:
+                shop.url = sender.addresses.events
+            selling = [asyncio.create_task(shop.sell(stopped)) for shop in shops]
+            try:
+                await asyncio.to_thread(local.kafka.pause)
+                await shops[0].after(30, "spool")
+                await asyncio.to_thread(local.kafka.resume)
+                for shop in shops:
+                    await shop.after(30, "kafka")
+            finally:
+                stopped.set()
+                await asyncio.gather(*selling)
+        assert sum(shop.unavailable for shop in shops) == 0
