@@ -59,6 +59,8 @@ def _bought_and_taken_back() -> list[tuple[str, Record]]:
         ("orders/create: 2 shirts and a cap", order(1002, [SHIRT, CAP])),
         ("refunds/create: 5.00 out of goodwill, no article", goodwill),
         ("refunds/create: a shirt and the shipping, 2.00 kept", kept),
+        ("order_transactions/create: 15.40 are paid back",
+         transaction(3012, 1002, 1540, kind="refund", at=at(25, "10:30"))),
     ]  # fmt: skip
 
 

@@ -83,6 +83,13 @@ def require_equal(translated, reading):
         for event in translated.of_type("payment.captured")
     }
     assert captures == reading.captures
+    steps = {
+        (event["type"].partition(".")[2], event["event_id"].rpartition(":")[2]): (
+            event["market"], at(event), event["method"], event["amount_minor"],
+        )
+        for event in translated.of_type("payment.failed") + translated.of_type("payment.refunded")
+    }  # fmt: skip
+    assert steps == reading.steps
     assert (translated.state.waits if translated.state else 0) == len(reading.waiting)
 
 
@@ -124,4 +131,5 @@ def test_drawn_bodies_count_as_a_second_reading_says_and_wrong_ones_are_refused(
         events.update(event["type"] for event in translated.events.values())
     assert min(outcomes[each] for each in ("read", "left out", "refused", "wrong")) > bodies // 100
     assert min(events[each] for each in ("order.cancelled", "order.refunded")) > bodies // 50
+    assert min(events[each] for each in ("payment.failed", "payment.refunded")) > bodies // 100
     assert len(paths) > 20

@@ -17,7 +17,7 @@ from streams.index.events import decode_orders, decode_payments
 from streams.translate.compiled_source import CUT_BYTES_MAX, IgnoredRecord, compile_source
 from streams.translate.order_state import advance
 from streams.translate.refused_records import RefusedRecord, RefusedRecordError
-from streams.translate.whole_orders import WholeOrder
+from streams.translate.whole_orders import kept_by
 from tests.support.draws import examples
 from tools.shopify_story import story
 from tools.woocommerce_orders import order, refund, three_lines
@@ -94,7 +94,7 @@ def test_a_record_is_refused_with_a_path_or_counts(source, found, data):
             assert isinstance(read, IgnoredRecord) or (read.path.startswith("$") and read.expected)
             continue
         (said,) = read
-        order_id = said.id if isinstance(said, WholeOrder) else said.order_id
+        order_id = kept_by(said)
         try:
             advanced = advance("shop", states.get(order_id), said)
         except RefusedRecordError:

@@ -22,6 +22,10 @@ READ = {
 }  # fmt: skip
 """Names of fields that are read somewhere: noise goes there in the money of the shop alone."""
 NOISE = (None, True, 7, -1.5, "x", "12.345678", [], {}, "2026-02-30T10:00:00Z")
+STEPS = (
+    *["refund"] * 4, "money", "pay", "pay", "fail", "repay", "dollars", "void", "more", "line", "cancel",
+    "update",
+)  # fmt: skip
 _BEGINS_MINUTES = 660
 """Of the day: when the first body of a history was written, as its order was placed."""
 
@@ -62,11 +66,7 @@ class _Order:
 
     def step(self) -> None:
         self.minutes += 1
-        chosen = self.draw.choice(
-            ("refund",) * 4
-            + ("money", "pay", "pay", "dollars", "void", "more", "line", "cancel", "update")
-        )
-        getattr(self, f"_{chosen}")()
+        getattr(self, f"_{self.draw.choice(STEPS)}")()
         if self.draw.random() < 0.6:
             self.tell()
 
@@ -116,9 +116,17 @@ class _Order:
     def _dollars(self) -> None:
         self.bodies.append(self._transaction("sale", 500) | {"currency": "USD", "amount": "5.00"})
 
+    def _fail(self) -> None:
+        kind = self.draw.choice(("sale", "capture", "authorization"))
+        status = self.draw.choice(("failure", "error"))
+        self.bodies.append(self._transaction(kind, self.draw.randint(0, 99_999), status=status))
+
+    def _repay(self) -> None:
+        self.bodies.append(self._transaction("refund", self.draw.randint(0, 99_999)))
+
     def _void(self) -> None:
         kind = self.draw.choice(("authorization", "void", "refund", "sale"))
-        status = "pending" if kind == "sale" else "success"
+        status = {"sale": "pending", "refund": "failure"}.get(kind, "success")
         self.bodies.append(self._transaction(kind, 500, status=status, amount="none"))
 
     def _more(self) -> None:

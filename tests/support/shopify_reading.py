@@ -54,6 +54,8 @@ class OrderReading:
     refunded: int = 0
     refunds: dict[str, tuple[datetime, Counter, int]] = field(default_factory=dict)
     captures: dict[str, tuple[datetime, str, int]] = field(default_factory=dict)
+    steps: dict[tuple[str, str], tuple[str, datetime, str, int]] = field(default_factory=dict)
+    """Payments that failed or were paid back."""
 
     def take(self, body: bytes) -> str:
         """Take a body; say whether it was ``left out``, ``refused`` or ``read``."""
@@ -62,13 +64,18 @@ class OrderReading:
         is_order, is_refund = "line_items" in record, "refund_line_items" in record
         if not (kind or is_order or is_refund):
             return "left out"
-        if kind and (kind not in ("sale", "capture") or record["status"] != "success"):
+        step = _step(record) if kind else None
+        if kind and step is None:
             return "left out"
         tests = [record, *(record.get("transactions") or [])] if is_refund else [record]
         if any(each.get("test") is True for each in tests):
             return "left out"
         if is_order:
             self._take_order(record)
+        elif step in ("failed", "refunded"):
+            minor = _text_minor(record["amount"], record["currency"])
+            said = self.markets[record["currency"]], _time(record), _method(record), minor
+            self.steps.setdefault((step, _id(record["id"])), said)
         else:
             said = ("refund" if is_refund else "capture", record)
             if self.placed and self._currency_of(*said) not in ("", self.placed.currency):
@@ -132,8 +139,25 @@ class OrderReading:
 
     def _capture(self, record):
         minor = _text_minor(record["amount"], record["currency"])
-        method = METHODS.get(record["gateway"], record["gateway"])
-        self.captures[_id(record["id"])] = max(_time(record), self.placed.at), method, minor
+        self.captures[_id(record["id"])] = (
+            max(_time(record), self.placed.at),
+            _method(record),
+            minor,
+        )
+
+
+def _step(transaction):
+    """What a transaction is, or None for one that is left out."""
+    kind, status = transaction["kind"], transaction["status"]
+    if kind in ("sale", "capture", "authorization") and status in ("failure", "error"):
+        return "failed"
+    if status == "success":
+        return {"sale": "captured", "capture": "captured", "refund": "refunded"}.get(kind)
+    return None
+
+
+def _method(transaction):
+    return METHODS.get(transaction["gateway"], transaction["gateway"])
 
 
 def _goods(order, line):

@@ -81,13 +81,15 @@ def test_the_example_of_shopify_is_shown_and_nobody_is_named(as_json):
     ] == []
     if as_json:
         found = json.loads(shown)
-        assert (found["read"], found["added_units"], found["waiting_orders"]) == (39, 2, 0)
-        assert found["ignored"] == {"condition": 5, "test": 3}
+        assert (found["read"], found["added_units"], found["waiting_orders"]) == (40, 2, 0)
+        assert found["ignored"] == {"condition": 4, "test": 3}
         assert found["events"] == {
             "order.placed": 7,
             "order.refunded": 7,
             "order.cancelled": 1,
             "payment.captured": 7,
+            "payment.failed": 1,
+            "payment.refunded": 1,
         }
 
 
