@@ -148,9 +148,11 @@ def chosen(expr):
 
 
 def may_be_empty(expr):
-    """Shifts are shown where there is one, messages where somebody is told, a door where one is."""
+    """Shifts are shown where there is one, messages where somebody is told, doors where one is."""
     shown = {underlying(name) for name in metric_names(expr)}
-    if "ecindex-notify" in expr or any(re.match("ecindex_(notify|door)", name) for name in shown):
+    if any(re.match("ecindex_(notify|door|source)_", name) for name in shown):
+        return True
+    if "ecindex-notify" in expr:
         return True
     if shown & OF_ACTIVE_SHIFTS:
         return "vector(0)" not in expr

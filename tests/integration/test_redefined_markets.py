@@ -31,7 +31,7 @@ from streams.operate.definitions_file import as_definitions_toml
 pytestmark = [
     pytest.mark.stack,
     pytest.mark.slow,
-    pytest.mark.deep,
+    pytest.mark.long,
 ]
 
 HISTORY_MS = 50 * HOUR_MS

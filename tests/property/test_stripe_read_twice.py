@@ -1,7 +1,7 @@
 """Two readings of Stripe's events agree on money, counts and refusals, whatever a record holds.
 
 The other reading (``tests/support/stripe_by_hand.py``) is written from the page. A plain run compares
-2,000 records, ``--deep`` 100,000.
+2,000 records, ``--long`` 100,000.
 """
 
 from __future__ import annotations
@@ -161,7 +161,7 @@ class Translated:
             self.counts[key] += 1
 
 
-@pytest.mark.parametrize("count", [2_000, pytest.param(100_000, marks=pytest.mark.deep)])
+@pytest.mark.parametrize("count", [2_000, pytest.param(100_000, marks=pytest.mark.long)])
 def test_two_readings_agree_on_money_counts_and_refusals(count):
     picks = random.Random(19)
     seen = Counter()
