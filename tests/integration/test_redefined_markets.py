@@ -162,11 +162,20 @@ class Edited:
         return total, left, owner
 
     async def two_workers(self):
-        """Start another for each that has ended; return the market's owner, once there is one."""
+        """Start another for each that has ended; return the market's owner, once both have a share.
+
+        Whoever gets a partition folds again what came after its last checkpoint.
+        """
         workers = self.installed.workers
         workers[:] = [each for each in workers if each.running]
         while len(workers) < 2:
             self.installed.start_worker()
+
+        async def shared():
+            last = [owned(each)[-1:] for each in workers]
+            return all(got and got[0]["partials"] == PARTIALS // 2 for got in last)
+
+        await self.installed.until(shared, within_s=240)
 
         async def owner():
             with contextlib.suppress(aiohttp.ClientError):

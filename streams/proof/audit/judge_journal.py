@@ -78,6 +78,10 @@ def _seen(expected: Expected | None) -> tuple[object, ...]:
     return expected.value, expected.observed, expected.n
 
 
+def _are_seen_alike(one: dict[Name, Expected], other: dict[Name, Expected]) -> bool:
+    return all(_seen(one.get(each)) == _seen(other.get(each)) for each in one.keys() | other.keys())
+
+
 class VersionSums:
     """Sums of hours and days by one version of each market's definitions."""
 
@@ -159,10 +163,9 @@ class FinalSums:
         """Return the values of a slot that definitions of later read from labels that were cut."""
         spec = self._defined.market(market, version)
         own = HOUR if kind == "hour" else DAY_KIND
-        sums = merged.made_of_cut(own, market, slot, version)
+        sums = merged.read_from_cut(own, market, slot, version)
         if spec is None or sums is None:
             return None
-        sums = sums.copy()
         if kind == "hour":
             sums.buyers = self.of(market, version).hours.get((market, slot), Sums()).buyers
         return self.values_of(spec, kind, slot, version, sums)
@@ -269,6 +272,8 @@ class JournalLog:
         cut = self._finals.made_of_cut(
             self._merged, record.market, record.kind, slot, version.definitions
         )
+        if cut is not None and _are_seen_alike(cut, wanted):
+            cut = None
         if cut is not None and self._is_of(record, cut):
             wanted = cut
         for value in record.values:

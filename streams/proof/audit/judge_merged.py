@@ -37,6 +37,7 @@ from streams.proof.audit.report import MERGED, Report
 from streams.proof.recompute.defined_markets import DefinedMarkets
 from streams.proof.recompute.label_sums import LabelSums
 from streams.proof.recompute.member_sums import SumsByVersion
+from streams.proof.recompute.shopper_registers import Registers
 from streams.proof.recompute.slots import GONE, Blind, slot_name
 from streams.proof.recompute.sums import ColumnNames, Sums, add_sums, differing, of_buyers
 from streams.records.kafka_logs import Stored
@@ -90,6 +91,8 @@ class MergedLog:
         """State of the detectors, by market."""
         self._from_cut: dict[tuple[str, str, int, int], Sums] = {}
         """By kind, market, start, version: sums by labels that others had cut, where they differ."""
+        self._cut: dict[tuple[str, str, int], tuple[SlotLabels, Registers | None]] = {}
+        """By kind, market, start: labels that were cut, and who bought."""
         self._records: dict[bytes, Stored] = {}
         self._slots: dict[tuple[str, str, int], list[Slot]] = defaultdict(list)
 
@@ -243,10 +246,12 @@ class MergedLog:
         ):
             report.skip(MERGED, "shoppers of a minute that no window reads any more", slot.name)
             held.buyers = slot.expected.buyers
+        key = slot.kind, slot.market, slot.start
+        if slot.labels is not None and slot.labels.cut_by is not None:
+            self._cut[key] = slot.labels, slot.expected.buyers
         cut = self._cut_sums(slot)
         if cut is not None and list(differing(slot.expected, cut)):
-            key = slot.kind, slot.market, slot.start, slot.record.definitions
-            self._from_cut[key] = cut
+            self._from_cut[*key, slot.record.definitions] = cut
         for name, expected, found in differing(slot.expected if cut is None else cut, held):
             report.differs(MERGED, slot.name, name, expected, found, slot.where)
 
@@ -267,6 +272,18 @@ class MergedLog:
     def made_of_cut(self, kind: str, market: str, start: int, version: int) -> Sums | None:
         """Return what a slot holds by a version that read it from labels that were cut, if it did."""
         return self._from_cut.get((kind, market, start, version))
+
+    def read_from_cut(self, kind: str, market: str, start: int, version: int) -> Sums | None:
+        """Return what any version makes of labels that another has cut; None: no other has.
+
+        The record holds a slot by the last version alone. One before it may have read cut labels too.
+        """
+        held, members = self._cut.get((kind, market, start)), self._defined.members(market)
+        if held is None or held[0].cut_by == version or version not in members:
+            return None
+        sums = members[version].of(held[0].found)
+        sums.buyers = held[1]
+        return sums
 
     def _held(self, slot: Slot, columns: ColumnNames) -> Sums:
         row, sketch = slot.record.row, slot.record.shoppers

@@ -65,19 +65,21 @@ DOCUMENT = Definitions(
 VERSION = 4
 
 
-def defined(document: Definitions = DOCUMENT) -> DefinedMarkets:
-    """What the audit reads of a log whose record at offset 3 has the document."""
+def defined(document: Definitions = DOCUMENT, last: int = VERSION) -> DefinedMarkets:
+    """What the audit reads of a log whose records from offset 3 on have the document."""
     found = DefinedMarkets(METHODOLOGY)
-    key, value = definitions_record(
-        document, base=0, read_to=3, by="a", reason="r", at_ms=0, nonce="n"
-    )
-    assert found.apply_record(key, value, VERSION - 1) is None
+    for version in range(VERSION, last + 1):
+        base = version - 1 if version > VERSION else 0
+        key, value = definitions_record(
+            document, base=base, read_to=version - 1, by="a", reason="r", at_ms=0, nonce="n"
+        )
+        assert found.apply_record(key, value, version - 1) is None
     return found
 
 
-def by_document() -> Methodology:
+def by_document(version: int = VERSION) -> Methodology:
     """The methodology with PK by the document, as workers compile it."""
-    market = replace(market_with(METHODOLOGY.markets["PK"], DOCUMENT), definitions=VERSION)
+    market = replace(market_with(METHODOLOGY.markets["PK"], DOCUMENT), definitions=version)
     return replace(METHODOLOGY, markets={**METHODOLOGY.markets, "PK": market})
 
 
@@ -311,19 +313,24 @@ def test_a_closing_by_definition_must_name_all_that_it_changes_and_drop_nothing_
     assert journal_differs(flow, known, audit, whole, again, closed_since) == set()
 
 
-def test_what_definitions_read_from_labels_that_were_cut_is_judged_by_those(monkeypatch):
-    """After a day an hour keeps its largest labels alone: what later definitions make of it is right."""
+@pytest.mark.parametrize("last", [VERSION, VERSION + 1])
+def test_what_definitions_read_from_labels_that_were_cut_is_judged_by_those(last, monkeypatch):
+    """After a day an hour keeps its largest labels alone: what later definitions make of it is right.
+
+    Also once others came after those, and the record holds the hour by the last.
+    """
     monkeypatch.setattr("streams.index.summed_labels.LABEL_EVENTS_MIN", 45)
     flow = sold()
     sold(2, flow=flow, first=30 * 60)
-    flow.methodology = by_document()
-    for partition in flow.compiles:
-        flow.start_compile(partition)
-        for market in flow.compiles[partition].markets.values():
-            for slot in market.ledger.merged.values():
-                slot.written = False  # so that its record is of the new definitions
-    sold(2, flow=flow, first=30 * 60 + 2)
-    known = defined()
+    for version in range(VERSION, last + 1):
+        flow.methodology = by_document(version)
+        for partition in flow.compiles:
+            flow.start_compile(partition)
+            for market in flow.compiles[partition].markets.values():
+                for slot in market.ledger.merged.values():
+                    slot.written = False  # so that its record is of the new definitions
+        sold(2, flow=flow, first=30 * 60 + 2 * (version - VERSION + 1))
+    known = defined(last=last)
     audit = judged(flow, known)
     assert not [each for each in audit.report.differences if each.stage == "merged"]
     start_ms = T0 - T0 % HOUR_MS
@@ -335,7 +342,11 @@ def test_what_definitions_read_from_labels_that_were_cut_is_judged_by_those(monk
         found = closings_differ(flow, known, audit, start_ms, closed.values())
         assert (not found) == right
     monkeypatch.setattr(MergedLog, "_cut_sums", lambda *_: None)
-    found = {each.field for each in audited(flow, defined()).differences if each.stage == "merged"}
+    found = {
+        each.field
+        for each in audited(flow, defined(last=last)).differences
+        if each.stage == "merged"
+    }
     assert "category/boots/orders" in found
     assert "orders" not in found
 
