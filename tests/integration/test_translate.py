@@ -256,7 +256,8 @@ async def test_a_broker_that_is_killed_within_transactions_changes_nothing(
         await create_all(settings)
         records = keyed(orders_with_duplicates(2_000))
         events, _ = expected(settings, [value for _, value in records])
-        await deliver(settings, topic, records)
+        most = len(records) * 3 // 4
+        await deliver(settings, topic, records[:most])
         async with translating(settings) as translator:
 
             async def has_begun():
@@ -266,6 +267,7 @@ async def test_a_broker_that_is_killed_within_transactions_changes_nothing(
             await asyncio.to_thread(local.kafka.kill)
             assert 0 < sent < len(events)
             await asyncio.to_thread(local.kafka.start)
+            await deliver(settings, topic, records[most:])
             await translated(settings)
         assert await stated(settings) == events
 
