@@ -39,9 +39,15 @@ def source_file(directory, topics, *, keyed=False, name="woocommerce"):
 
 async def create_all(settings, partitions=3):
     """The topics of the sources, and all of an installation."""
-    for source in load_sources(settings):
-        for topic in source.topics:
-            await create_topic(settings.kafka.bootstrap_servers, topic, partitions)
+    topics = [topic for source in load_sources(settings) for topic in source.topics]
+    for topic in topics:
+        await create_topic(settings.kafka.bootstrap_servers, topic, partitions)
+
+    # A broker may not know yet what its controller has created, and the plan is made of what it knows.
+    async def known():
+        return {*topics} <= (await existing_partitions(settings.kafka)).keys()
+
+    await until(known)
     await create_topics(settings.kafka, await plan_topics(settings, inputs=3, arrival="broker"))
 
 
